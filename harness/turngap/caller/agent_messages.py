@@ -16,6 +16,7 @@ from turngap_agent.errors import ProtocolError
 from turngap.caller.connection import Message
 from turngap.caller.dialects import AgentAudio, AgentClear, AgentHangUp, AgentMark, Dialect, Wire
 from turngap.caller.dialects.audio import AudioDecoder, count_samples
+from turngap.caller.dialects.registry import describe_buffer
 from turngap.caller.long_message import LongMessage
 from turngap.caller.network_link import CallAt, NetworkLink
 from turngap.caller.playout import Playout
@@ -24,7 +25,7 @@ from turngap.clock import Clock
 
 STEP_NS = 1_000_000
 """Between steps: the event loop must not be busy all the time (`connection.PAUSE_S`)."""
-MESSAGES_AT_ONCE, BUDGET_NS = 4, 100_000
+MESSAGES_AT_ONCE, BUDGET_NS = 4, 250_000
 """Messages that have waited, handled in one step: so many at most, and no further one once that time is spent."""
 ECHO_NS = 10_000_000
 """Between steps in which marks are echoed; long enough for the scheduler to sleep rather than to spin."""
@@ -70,6 +71,8 @@ class AgentMessages:
         self._warnings: dict[str, tuple[str, int]] = {}
         self.refused_bytes: list[int] = []
         """The sizes of messages that were too long to be read, the first thousand."""
+        self.discarded_samples: list[int] = []
+        """The audio of messages for which the buffer had no room, the first thousand."""
 
     @property
     def warnings(self) -> list[str]:
@@ -135,8 +138,9 @@ class AgentMessages:
 
     def _play(self, audio: AgentAudio, recv_ns: int) -> Iterator[None]:
         if not self._playout.has_room(count_samples(audio.payload, audio.format), recv_ns):
-            most_min = self._dialect.max_buffered_ns / 60e9
-            self.warn("31931", f"more than {most_min:.0f} minutes of audio buffered; audio discarded")
+            self.warn("31931", f"{describe_buffer(self._dialect)}; audio beyond that was discarded")
+            if len(self.discarded_samples) < _MAX_REFUSED:
+                self.discarded_samples.append(count_samples(audio.payload, audio.format))
             self._playout.receive(np.zeros(0, np.int16), recv_ns)
             return
         if isinstance(audio.payload, LongMessage):

@@ -23,11 +23,11 @@ from turngap.caller.call_endings import close_surely, describe_agent_end
 from turngap.caller.caller_stream import CallerStream
 from turngap.caller.comfort_noise import NoiseLoop
 from turngap.caller.connection import Message, open_connection
-from turngap.caller.connection_errors import describe_error
+from turngap.caller.connection_errors import describe_error, strip_code
 from turngap.caller.content_watch import ContentWatch
 from turngap.caller.conversation import Conversation
 from turngap.caller.dialects import StreamNames, Wire
-from turngap.caller.dialects.registry import TWILIO, make_dialect
+from turngap.caller.dialects.registry import TWILIO, describe_buffer, make_dialect
 from turngap.caller.impairments import ImpairedLine
 from turngap.caller.network_link import NetworkLink
 from turngap.caller.playout import Playout
@@ -205,7 +205,7 @@ class _Call:
         chunk = self._stream.send_media(frame, payload)
         self._sent.note_written(frame, chunk, self._clock.now_ns() - delay_ns)
         if self._stream.is_unread:
-            self._messages.warn("31930", "the agent does not read: Twilio would drop audio")
+            self._messages.warn("31930", f"the agent does not read: {self._dialect.platform} would drop audio")
 
     def _send(self, message: Wire) -> None:
         assert self._stream is not None
@@ -238,7 +238,7 @@ class _Call:
             self._over.set_result((CallEnd.FLOODED, refused.reason))
 
     def _on_closed(self, reason: str, now_ns: int) -> None:
-        self._link.receive_message(now_ns, partial(self._end_by_agent, reason))
+        self._link.receive_message(now_ns, partial(self._end_by_agent, strip_code(reason, self._dialect.name)))
 
     def _end_by_agent(self, reason: str, now_ns: int) -> None:
         if self._over.done():
@@ -295,5 +295,7 @@ class _Call:
             network=self._link.name,
             dialect=self._dialect.name,
             refused_bytes=tuple(self._messages.refused_bytes),
+            buffer=describe_buffer(self._dialect),
+            discarded_samples=tuple(self._messages.discarded_samples),
             **self._sent.to_record(),
         )

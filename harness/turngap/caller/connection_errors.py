@@ -84,4 +84,9 @@ def connection_error(twilio_code: int, message: str) -> AgentError:
 
 def describe_error(error: AgentError, dialect: str) -> str:
     """Return the error's line; Twilio's code is left out of it where another platform's dialect is spoken."""
-    return str(error) if dialect == TWILIO else _TWILIO_CODE.sub("", str(error))
+    return strip_code(str(error), dialect)
+
+
+def strip_code(text: str, dialect: str) -> str:
+    """Return a line without Twilio's code at its end, unless it is Twilio's dialect that is spoken."""
+    return text if dialect == TWILIO else _TWILIO_CODE.sub("", text)

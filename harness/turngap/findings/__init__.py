@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from turngap.caller.playout import played_segments
-from turngap.findings import encoding, protocol, speech_rate, timing
+from turngap.findings import encoding, hearing, protocol, speech_rate, timing
 from turngap.findings.wording import describe_finding
 from turngap.model.finding import SPOILS_SOUND, Finding, FindingKind, RunFinding
 from turngap.model.records import CallRecord
@@ -19,13 +19,16 @@ from turngap.scoring.heard_sound import select_speech
 __all__ = ["find_in_call", "summarise_findings"]
 
 _SOUND_KINDS = SPOILS_SOUND - {FindingKind.LOUD_BACKGROUND, FindingKind.WRONG_SILENCE}
-_LEAST_NEGATIVE = frozenset({FindingKind.BACKGROUND, FindingKind.LOUD_BACKGROUND, FindingKind.WRONG_SILENCE})
+_LEAST_NEGATIVE = frozenset(
+    {FindingKind.FAINT, FindingKind.BACKGROUND, FindingKind.LOUD_BACKGROUND, FindingKind.WRONG_SILENCE}
+)
 
 
 def find_in_call(record: CallRecord, turns: Sequence[TurnRecord]) -> tuple[Finding, ...]:
     """Return the findings of one call, in the order of their kinds; `turns` are its turns as scored."""
     found = encoding.find_encoding_faults([message.pcm for message in record.received])
     heard = select_speech(record)
+    found += hearing.find_hearing_faults(heard, played_segments(heard.received))
     if not any(finding.kind in _SOUND_KINDS for finding in found):  # else there is no speech to examine
         segments = played_segments(heard.received)
         replies = [
@@ -55,6 +58,7 @@ def summarise_findings(turns: Sequence[TurnRecord]) -> tuple[RunFinding, ...]:
         value = max(found, key=lambda finding: abs(finding.value)).value
         if kind in _LEAST_NEGATIVE:  # levels in dBFS
             value = max(finding.value for finding in found)
-        text, remedy = describe_finding(kind, count, len(found), value)
+        note = next((finding.note for finding in found if finding.note), "")
+        text, remedy = describe_finding(kind, count, len(found), value, note)
         summed.append(RunFinding(kind=kind, count=count, calls=len(found), value=value, text=text, remedy=remedy))
     return tuple(summed)

@@ -38,6 +38,11 @@ NOISE_ROUGHNESS = (1.0, 3.0)
 """Of swapped bytes: white noise has 2, a tone near 4 kHz 4."""
 BASE64_SHARE = 0.999
 DOUBLED_SHARE, DOUBLED_BY_CHANCE = 0.95, 0.6
+FLOAT_SHARE = 0.9
+EIGHT_BIT_LOUD, EIGHT_BIT_LOUD_SHARE = 12_000.0, 0.15
+"""Half of the small samples of 8-bit PCM are among the loudest of μ-law."""
+EIGHT_BIT_RATIO, EIGHT_BIT_ROUGHNESS = 1.8, 0.25
+"""Real μ-law has a ratio of 1.0 to 1.2, or is a tone, which is smooth."""
 CLIPPED_RUN, CLIPPED_SHARE = 3, 0.003
 """Samples at full scale, three in a row or more, as a share of the audible ones."""
 DC_SAMPLES = 164
@@ -68,9 +73,15 @@ def find_encoding_faults(messages: Sequence[Pcm16]) -> list[Finding]:
     data = np.frombuffer(mulaw.encode(pcm), np.uint8)
     if float(np.isin(data, _BASE64).mean()) >= BASE64_SHARE:
         return [*findings, Finding(kind=FindingKind.BASE64_TWICE, count=count)]
+    if is_float_pcm(data):
+        return [*findings, Finding(kind=FindingKind.FLOAT_PCM, count=count)]
+    if has_silent_channel(pcm):
+        return [*findings, Finding(kind=FindingKind.SECOND_CHANNEL, count=count)]
     linear = find_linear_pcm(data)
     if linear is not None:
         return [*findings, Finding(kind=linear, count=count)]
+    if is_linear_8bit(data):
+        return [*findings, Finding(kind=FindingKind.LINEAR_8BIT, count=count)]
     if is_byte_swapped(pcm):
         return [*findings, Finding(kind=FindingKind.BYTE_SWAPPED, count=count)]
     if is_alaw(data):
@@ -104,6 +115,44 @@ def find_linear_pcm(data: Bytes) -> FindingKind | None:
             votes[FindingKind.LINEAR_PCM_SWAPPED] += 1
     kind = max(votes, key=votes.__getitem__)
     return kind if blocks and sum(votes.values()) > blocks / 2 else None
+
+
+def is_float_pcm(data: Bytes) -> bool:
+    """Return whether the bytes, shape (n,), are 32-bit floats, low byte first: of four, the last has few values.
+
+    It holds the sign and seven bits of the exponent: of sound within ±1 those of some 2^-20 to 1.
+    """
+    words = data[: len(data) // 4 * 4].reshape(-1, 4)
+    words = words[(words != 0).any(axis=1)]
+    if len(words) < LEAST_SAMPLES // 4:
+        return False
+    plausible = float(np.isin(words[:, 3] & 0x7F, range(0x33, 0x40)).mean())
+    return plausible >= FLOAT_SHARE and _entropy(words[:, 2]) > LOW_BYTE_BITS
+
+
+def is_linear_8bit(data: Bytes) -> bool:
+    """Return whether the bytes, shape (n,), are far smoother read as 8-bit linear PCM, signed or not, than as μ-law."""
+    as_mulaw = mulaw.decode(data.tobytes()).astype(np.float64)
+    loud = np.abs(as_mulaw) > EIGHT_BIT_LOUD
+    if int(loud.sum()) < LEAST_SAMPLES or float(loud.mean()) < EIGHT_BIT_LOUD_SHARE:
+        return False
+    unsigned = np.where(data == 0xFF, 0x7F, data).astype(np.float64) - 128  # both were decoded as 0
+    signed = data.view(np.int8).astype(np.float64)
+    rough = _roughness(as_mulaw)
+    return rough > EIGHT_BIT_ROUGHNESS and any(
+        abs(linear.mean()) < 8 and rough > EIGHT_BIT_RATIO * _roughness(linear - linear.mean())
+        for linear in (unsigned, signed)
+    )
+
+
+def has_silent_channel(pcm: Pcm16) -> bool:
+    """Return whether every other sample of the audio, shape (n,), is silence, and the others are sound."""
+    pairs = np.abs(pcm[: len(pcm) // 2 * 2].astype(np.int32)).reshape(-1, 2)
+    loud = pairs.max(axis=1) > _ACTIVE
+    if int(loud.sum()) < LEAST_SAMPLES // 2:
+        return False
+    silent = (pairs[loud] < SILENCE_LEVEL).mean(axis=0)
+    return float(silent.max()) >= DOUBLED_SHARE and float(silent.min()) <= 1 - DOUBLED_SHARE
 
 
 def is_alaw(data: Bytes) -> bool:

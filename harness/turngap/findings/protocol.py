@@ -13,7 +13,7 @@ from turngap.caller.background import VOICE_FRAMES, VOICE_OVER_BACKGROUND_DB, Le
 from turngap.caller.onset import AUDIBLE_DBFS, AudibleFrames, Segment
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, to_ms
 from turngap.model.finding import Finding, FindingKind
-from turngap.model.records import CallEnd, CallRecord, Pcm16
+from turngap.model.records import CallEnd, CallRecord, Pcm16, Spoken
 from turngap.model.turn import TurnRecord
 from turngap.scoring.clause_onset import is_steady, render
 from turngap.scoring.continuation import find_piece
@@ -28,6 +28,8 @@ UNMARKED_NS = 500 * NS_PER_MS
 """A call is heard for so long after the last audio before it is said that no mark came."""
 BUFFERED_MS = 200.0
 """With less of the old reply left when the caller speaks, a `clear` changes nothing."""
+LATE_CLEAR_NS = 1_500 * NS_PER_MS
+"""A `clear` so soon after the caller's speech may still be meant for it."""
 STALE_MS = 20.0
 PIECE_NS = 200 * NS_PER_MS
 APART_NS = 800 * NS_PER_MS
@@ -43,6 +45,7 @@ def find_protocol_faults(record: CallRecord, turns: Sequence[TurnRecord]) -> lis
     segments = playout.played_segments(record.received)
     audible = onset.audible_frames(segments, audible_dbfs=record.audible_dbfs)
     findings = [_find_background(record, segments), _find_no_marks(record, segments)]
+    findings += [_find_own_clears(record)]
     findings += _find_barge_in_faults(record, turns, audible)
     findings += _find_second_answers(record, turns, segments, audible)
     return [finding for finding in findings if finding is not None]
@@ -80,12 +83,33 @@ def _find_no_marks(record: CallRecord, segments: Sequence[Segment]) -> Finding |
     return Finding(kind=FindingKind.NO_MARKS, count=1) if heard and ended else None
 
 
+def _find_own_clears(record: CallRecord) -> Finding | None:
+    """Find `clear` while the caller had been silent for long: speech in the buffer was lost."""
+    lost_ms = []
+    for place, clear_ns in enumerate(record.clears_ns):
+        speaks = any(
+            _speech_ns(record, spoken) <= clear_ns <= record.sample_ns(spoken.end_sample) + LATE_CLEAR_NS
+            for spoken in record.spoken
+        )
+        since_ns = record.clears_ns[place - 1] if place else 0
+        rests = [one.pcm[one.played_samples :] for one in record.received if since_ns <= one.recv_ns <= clear_ns]
+        levels = [onset.levels_dbfs(rest) for rest in rests if len(rest)]
+        left_ms = 10.0 * sum(int((each > record.audible_dbfs).sum()) for each in levels)
+        if not speaks and left_ms >= BUFFERED_MS:
+            lost_ms.append(left_ms)
+    return Finding(kind=FindingKind.CLEARED_OWN, count=len(lost_ms), value=round(max(lost_ms), 1)) if lost_ms else None
+
+
+def _speech_ns(record: CallRecord, spoken: Spoken) -> int:
+    return record.sample_ns(spoken.start_sample + spoken.clip.speech_start_sample)
+
+
 def _find_barge_in_faults(record: CallRecord, turns: Sequence[TurnRecord], audible: AudibleFrames) -> Iterator[Finding]:
     no_clear_ms, stale_ms = [], []
     for index, (turn, spoken) in enumerate(zip(turns, record.spoken, strict=False)):
         if not turn.is_barge_in:
             continue
-        speech_ns = record.sample_ns(spoken.start_sample + spoken.clip.speech_start_sample)
+        speech_ns = _speech_ns(record, spoken)
         until_ns = record.sample_ns(record.spoken[index + 1].start_sample) if index + 1 < len(record.spoken) else None
         clears_ns = [
             at_ns for at_ns in record.clears_ns if at_ns >= speech_ns and (until_ns is None or at_ns < until_ns)

@@ -8,8 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from turngap.caller import onset, playout
-from turngap.caller.playout import MAX_BUFFERED_NS
-from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, to_ms
+from turngap.clock import NS_PER_MS, to_ms
 from turngap.model.finding import Finding, FindingKind
 from turngap.model.records import CallEnd, CallRecord
 from turngap.model.turn import TurnRecord
@@ -21,7 +20,7 @@ DRIP_HOLES, DRIP_MS = 3, 60.0
 """A reply with so many holes, most of them shorter than this, is sent too slowly, piece by piece; others in bursts."""
 CLOSED_EARLY_MS = 20.0
 HUGE_SAMPLES = 480_000
-"""A minute of audio in one message; Twilio's buffer holds ten."""
+"""A minute of audio in one message."""
 _SAMPLES_OF_BYTE = 0.75
 """Of μ-law as base64 in a message that was too long to be read."""
 FLOOD_MESSAGES = 1_000
@@ -71,16 +70,10 @@ def _find_underruns(record: CallRecord, turns: Sequence[TurnRecord]) -> list[Fin
 
 
 def _find_overflow(record: CallRecord) -> Finding | None:
-    lost = [
-        message
-        for message in record.received
-        if not message.played_samples
-        and message.play_ns - message.recv_ns + len(message.pcm) * NS_PER_SAMPLE > MAX_BUFFERED_NS
-    ]
+    lost = record.discarded_samples
     if not lost:
         return None
-    seconds = sum(len(message.pcm) for message in lost) / 8000
-    return Finding(kind=FindingKind.OVERFLOWED, count=len(lost), value=round(seconds, 1))
+    return Finding(kind=FindingKind.OVERFLOWED, count=len(lost), value=round(sum(lost) / 8000, 1), note=record.buffer)
 
 
 def _find_early_close(record: CallRecord) -> Finding | None:

@@ -21,6 +21,14 @@ _TEXTS: dict[FindingKind, tuple[str, str]] = {
         "16-bit audio came with its bytes exchanged in {messages}: callers hear noise",
         "send the low byte first",
     ),
+    FindingKind.LINEAR_8BIT: (
+        "8-bit linear PCM was sent as μ-law in {messages}: callers hear noise",
+        _MULAW,
+    ),
+    FindingKind.FLOAT_PCM: (
+        "32-bit floating point was sent as μ-law in {messages}: callers hear noise",
+        f"scale it to 16 bits, resample to 8 kHz, then {_MULAW}",
+    ),
     FindingKind.ALAW: (
         "A-law was sent as μ-law in {messages}: callers hear distorted speech",
         "encode it as μ-law (PCMU), not A-law (PCMA)",
@@ -40,6 +48,18 @@ _TEXTS: dict[FindingKind, tuple[str, str]] = {
     FindingKind.DOUBLED_SAMPLES: (
         "each sample came twice in {messages}: speech at half its speed",
         "mix two channels to one, and send 8 kHz",
+    ),
+    FindingKind.SECOND_CHANNEL: (
+        "every other sample was silence in {messages}: speech at half its speed, with a whistle",
+        "send one channel, and 8 kHz",
+    ),
+    FindingKind.REPEATED: (
+        "{messages} came twice, one after the other: callers hear a stutter at half the speed",
+        "send each piece of audio once; look for two tasks that write to one socket",
+    ),
+    FindingKind.ECHO: (
+        "the caller's own voice came back in {calls}, {value:.0f} ms later: it passes for an answer",
+        "send only what the agent says, never what it received",
     ),
     FindingKind.SLOW: (
         "speech was played too slowly in {calls}, with a pitch of {value:.0f} Hz: like 16 or 24 kHz sent as 8 kHz",
@@ -69,6 +89,14 @@ _TEXTS: dict[FindingKind, tuple[str, str]] = {
         "the agent was audible all the time in {calls}, hardly fainter than its voice: when it answers is not known",
         "lower its background to 15 dB below its voice for the measurement",
     ),
+    FindingKind.FAINT: (
+        "all that was sent in {calls} was fainter than -45 dBFS, up to {value:.0f} dBFS: it counts as silence",
+        "raise the level of the voice: -20 dBFS is usual",
+    ),
+    FindingKind.SILENT: (
+        "{value:.0f} ms of audio were sent in {calls}, all of it silent",
+        "look at what the synthesiser returns, and at its conversion to μ-law",
+    ),
     FindingKind.SILENT_HEAD: (
         "{replies} had silence before the voice, up to {value:.0f} ms: the caller waits for it",
         "cut the silence at the start of what the synthesiser returns",
@@ -79,10 +107,10 @@ _TEXTS: dict[FindingKind, tuple[str, str]] = {
     ),
     FindingKind.DRIPPED: (
         "audio was sent more slowly than it is played in {replies}, up to {value:.0f} ms of holes in one",
-        "pace by a clock, not by sleeping between messages, or send ahead: the buffer holds ten minutes",
+        "pace by a clock, not by sleeping between messages, or send ahead",
     ),
     FindingKind.OVERFLOWED: (
-        "{value:.0f} s of audio were lost in {calls}: Twilio's buffer holds ten minutes (31931)",
+        "{value:.0f} s of audio were lost in {calls}: {note}",
         "send a reply no faster than it can be played",
     ),
     FindingKind.CLOSED_EARLY: (
@@ -92,6 +120,10 @@ _TEXTS: dict[FindingKind, tuple[str, str]] = {
     FindingKind.NO_MARKS: (
         "the agent sent no mark in {calls}: whether a reply was complete, and heard, is not known",
         "send a mark after each reply; it comes back when the reply has been played",
+    ),
+    FindingKind.CLEARED_OWN: (
+        "`clear` came {places} in {calls} while the caller was silent, and took back up to {value:.0f} ms of speech",
+        "send `clear` only when the caller is heard; what it takes back is never played",
     ),
     FindingKind.NO_CLEAR: (
         "no `clear` came on {interruptions}: the old reply was audible for up to {value:.0f} ms more",
@@ -125,7 +157,7 @@ _TEXTS: dict[FindingKind, tuple[str, str]] = {
 }
 
 
-def describe_finding(kind: FindingKind, count: int, calls: int, value: float) -> tuple[str, str]:
+def describe_finding(kind: FindingKind, count: int, calls: int, value: float, note: str = "") -> tuple[str, str]:
     """Return what was found, with its counts, and the remedy."""
     text, remedy = _TEXTS[kind]
     said = text.format(
@@ -136,6 +168,7 @@ def describe_finding(kind: FindingKind, count: int, calls: int, value: float) ->
         places=f"{count} time{'s' if count > 1 else ''}",
         calls=plural(calls, "call"),
         bytes_ms=f"{value / 8:.0f}",
+        note=note or "the caller's buffer was full",
         value=value,
     )
     return said, remedy

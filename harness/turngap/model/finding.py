@@ -16,6 +16,10 @@ class FindingKind(StrEnum):
     """The same, high byte first."""
     BYTE_SWAPPED = "byte_swapped"
     """16-bit audio on a line that carries it, with its bytes in the wrong order."""
+    LINEAR_8BIT = "linear_8bit"
+    """8-bit linear PCM, signed or not, sent as μ-law."""
+    FLOAT_PCM = "float_pcm"
+    """32-bit floating point sent as μ-law."""
     ALAW = "alaw"
     FILE_HEADER = "file_header"
     """The header of a WAV file in a message's payload."""
@@ -24,6 +28,12 @@ class FindingKind(StrEnum):
     BASE64_TWICE = "base64_twice"
     DOUBLED_SAMPLES = "doubled_samples"
     """Each sample twice: two channels, or a rate raised by repetition."""
+    SECOND_CHANNEL = "second_channel"
+    """Every other sample is silence: a second channel."""
+    REPEATED = "repeated"
+    """Each message twice."""
+    ECHO = "echo"
+    """The caller's own voice."""
     SLOW = "slow"
     """Speech at half its speed or less: 16 or 24 kHz sent as 8 kHz."""
     FAST = "fast"
@@ -34,6 +44,10 @@ class FindingKind(StrEnum):
     BACKGROUND = "background"
     LOUD_BACKGROUND = "loud_background"
     """The agent is audible all the time, hardly fainter than its voice."""
+    FAINT = "faint"
+    """Sound that is too faint to be an answer."""
+    SILENT = "silent"
+    """Audio without any sound."""
     SILENT_HEAD = "silent_head"
     STARVED = "starved"
     DRIPPED = "dripped"
@@ -42,6 +56,8 @@ class FindingKind(StrEnum):
     """More audio than the caller's buffer holds."""
     CLOSED_EARLY = "closed_early"
     NO_MARKS = "no_marks"
+    CLEARED_OWN = "cleared_own"
+    """`clear` while the caller was silent: the agent threw away its own reply."""
     NO_CLEAR = "no_clear"
     SENT_AFTER_CLEAR = "sent_after_clear"
     SPOKE_TWICE = "spoke_twice"
@@ -58,10 +74,15 @@ SPOILS_SOUND = frozenset(
         FindingKind.LINEAR_PCM,
         FindingKind.LINEAR_PCM_SWAPPED,
         FindingKind.BYTE_SWAPPED,
+        FindingKind.LINEAR_8BIT,
+        FindingKind.FLOAT_PCM,
         FindingKind.ALAW,
         FindingKind.COMPRESSED,
         FindingKind.BASE64_TWICE,
         FindingKind.DOUBLED_SAMPLES,
+        FindingKind.SECOND_CHANNEL,
+        FindingKind.REPEATED,
+        FindingKind.ECHO,
         FindingKind.SLOW,
         FindingKind.FAST,
         FindingKind.WRONG_SILENCE,
@@ -79,6 +100,8 @@ class Finding(FrozenModel):
     """How often: messages, replies or places, by the kind."""
     value: float = 0.0
     """The worst of them: ms, dBFS, Hz or a share, by the kind."""
+    note: str = ""
+    """What its text needs beside the value, such as the limit that was exceeded."""
 
 
 class RunFinding(FrozenModel):

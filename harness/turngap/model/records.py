@@ -150,6 +150,10 @@ class CallRecord:
     """The wire format that was spoken."""
     refused_bytes: tuple[int, ...] = ()
     """The sizes of messages that were not read because they were too long."""
+    discarded_samples: tuple[int, ...] = ()
+    """The audio of messages for which the platform's buffer had no room."""
+    buffer: str = ""
+    """How much audio the platform buffers, in words."""
     audible_dbfs: float = -45.0
     """The agent's sound is speech over this level. Scoring raises it where the agent has a background."""
     background_dbfs: float | None = None

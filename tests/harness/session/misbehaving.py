@@ -6,6 +6,7 @@ It sends what it plays in pieces of 20 ms by the tests' fast clock, 200 ms ahead
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 from collections.abc import Callable, Sequence
@@ -49,11 +50,17 @@ class Misbehaving:
     """The time from one message to the next."""
     background: Pcm16 | None = None
     """Played all the time, over and over; answers are added to it."""
+    repeats: bool = False
+    """Sends each message twice."""
+    echoes: bool = False
+    """Sends the caller's own frames back."""
     marks: int = 1
     closes: bool = False
     """Closes the socket after its first answer."""
     again_ms: float | None = None
     """Says the same again, so long after the end of an answer."""
+    takes_back_ms: float | None = None
+    """Sends `clear` so long after an answer began, though nobody speaks."""
     clears: bool = False
     """Sends `clear` when the caller speaks over it ..."""
     after_clear_ms: float = 0.0
@@ -74,6 +81,9 @@ class Misbehaving:
                 if message["event"] == "start" and self.background is not None:
                     tasks.append(asyncio.create_task(self._play(socket, message)))
                 if message["event"] != "media":
+                    continue
+                if self.echoes:
+                    await socket.send(media(message, base64.b64decode(message["media"]["payload"])))
                     continue
                 is_loud = loud(message)
                 if is_loud and self.clears and not cleared and self._clock.now_ns() < speaking_until_ns:
@@ -97,6 +107,9 @@ class Misbehaving:
             if self.again_ms is not None:
                 await self._clock.sleep_ns(round((len(self.voice) / 8 + self.again_ms) * 1e6))
                 await self._say(socket, message)
+            if self.takes_back_ms is not None:
+                await self._clock.sleep_ns(round(self.takes_back_ms * 1e6))
+                await socket.send(_event(message, "clear"))
             if self.closes:
                 await socket.close()
 
@@ -106,7 +119,8 @@ class Misbehaving:
         at_ns = self._clock.now_ns()
         for number, piece in enumerate(pieces):
             head = self.head if number == 0 or self.head_each else b""
-            await socket.send(media(message, head + piece))
+            for _ in range(1 + self.repeats):
+                await socket.send(media(message, head + piece))
             if self.every_ms:
                 at_ns += round(self.every_ms * 1e6)
                 await self._clock.sleep_ns(max(0, at_ns - self._clock.now_ns()))
@@ -147,6 +161,26 @@ def encode_linear(pcm: Pcm16, *, order: str = "<") -> bytes:
 
 
 encode_linear_swapped: Encoder = partial(encode_linear, order=">")
+
+
+def encode_float(pcm: Pcm16) -> bytes:
+    """Return 32-bit floating point of full scale ±1, low byte first."""
+    return (pcm / 32_768).astype("<f4").tobytes()
+
+
+def encode_unsigned(pcm: Pcm16) -> bytes:
+    """Return 8-bit linear PCM around 128."""
+    return ((pcm.astype(np.int32) >> 8) + 128).astype(np.uint8).tobytes()
+
+
+def encode_signed(pcm: Pcm16) -> bytes:
+    """Return 8-bit linear PCM around 0."""
+    return (pcm.astype(np.int32) >> 8).astype(np.int8).tobytes()
+
+
+def encode_two_channels(pcm: Pcm16) -> bytes:
+    """Return μ-law of two channels, the second one silent."""
+    return mulaw.encode(np.stack([pcm, np.zeros_like(pcm)], axis=1).reshape(-1))
 
 
 def encode_alaw(pcm: Pcm16) -> bytes:

@@ -63,6 +63,8 @@ class Dialect(Protocol):
     """One call's side of a platform: it numbers the messages that it makes."""
 
     name: str
+    platform: str
+    """Whose dialect it is, as lines for a user name it."""
     max_buffered_ns: int
     """So much audio is buffered; more is discarded."""
     echoes_cleared_marks: bool

@@ -34,6 +34,7 @@ class PlivoDialect:
     """Plivo's side of one stream. `sequenceNumber` and `chunk` are numbers, `timestamp` a string: Unix time in ms."""
 
     name = "plivo"
+    platform = "Plivo"
     max_buffered_ns = MAX_BUFFERED_NS
     echoes_cleared_marks = False
 

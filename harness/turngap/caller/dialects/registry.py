@@ -30,6 +30,13 @@ def make_dialect(name: str, names: StreamNames) -> Dialect:
     return _MAKERS[name](names)
 
 
+def describe_buffer(dialect: Dialect) -> str:
+    """Return how much audio the dialect's platform buffers: "Twilio's buffer holds 10 minutes"."""
+    seconds = round(dialect.max_buffered_ns / 1e9)
+    amount = f"{seconds // 60} minutes" if seconds >= 120 and not seconds % 60 else f"{seconds} s"
+    return f"{dialect.platform}'s buffer holds {amount}"
+
+
 def check_dialect(name: str) -> str:
     """Return the name of a dialect if it is one.
 

@@ -33,6 +33,7 @@ class TelnyxDialect:
     """Telnyx's side of one stream. `sequence_number`, `chunk` and `timestamp` are strings on the wire."""
 
     name = "telnyx"
+    platform = "Telnyx"
     max_buffered_ns = MAX_BUFFERED_NS
     echoes_cleared_marks = True
 

@@ -21,6 +21,7 @@ class TwilioDialect:
     """Twilio's side of one stream. `sequenceNumber`, `chunk` and `timestamp` are strings on the wire."""
 
     name = "twilio"
+    platform = "Twilio"
     max_buffered_ns = MAX_BUFFERED_NS
     echoes_cleared_marks = True
 

@@ -24,6 +24,7 @@ _KEY_MS = 260
 class VonageDialect:
     """Vonage's side of one WebSocket; messages of audio have no numbers on the wire."""
 
+    platform = "Vonage"
     max_buffered_ns = 3072 * FRAME_NS
     echoes_cleared_marks = False
 
