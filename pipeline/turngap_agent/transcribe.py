@@ -3,7 +3,7 @@
 The instrument never shares an interpreter with an engine, so it starts this process once its calls have ended. In, one
 JSON line a recording: {"wav": file, "channel": number, "start_s": from, "end_s": to}. Out, first {"event": "ready",
 "model": name} or {"error": why, "code": "missing" or "failed"}; then one line for each recording, in order: {"words":
-[{"text", "start_ms", "end_ms"}]}, ms from `start_s`.
+[{"text", "start_ms", "end_ms"}], "voice": [[start_ms, end_ms]]}, ms from `start_s`; `voice` is what a detector finds.
 
 Whisper hears words in tones and noise. A segment counts only if the model is sure enough of speech and words, and a
 word only where a voice activity detector finds speech.
@@ -61,13 +61,20 @@ class Transcriber:
             str(weights.get(MODEL)), device="cpu", compute_type="int8", cpu_threads=2
         )
 
-    def transcribe(self, audio: AudioF32) -> list[dict[str, Any]]:
-        """Return the words in 8 kHz mono `audio`, shape (n,)."""
+    def listen(self, audio: AudioF32) -> dict[str, Any]:
+        """Return the answer to a request for 8 kHz mono `audio`, shape (n,): its words, and where there is voice."""
         head = round(HEAD_S * SAMPLE_RATE)
         wide = to_16k(np.pad(audio, (head, round(TAIL_S * SAMPLE_RATE))))
         voiced = _find_voice(wide)
-        if not voiced:
-            return []
+        words = self._find_words(wide, voiced) if voiced else []
+        return {"words": words, "voice": [(start - 1000 * HEAD_S, end - 1000 * HEAD_S) for start, end in voiced]}
+
+    def transcribe(self, audio: AudioF32) -> list[dict[str, Any]]:
+        """Return the words in 8 kHz mono `audio`, shape (n,)."""
+        words: list[dict[str, Any]] = self.listen(audio)["words"]
+        return words
+
+    def _find_words(self, wide: AudioF32, voiced: list[tuple[float, float]]) -> list[dict[str, Any]]:
         segments, _ = self._model.transcribe(
             wide,
             language="en",
@@ -123,7 +130,7 @@ def read_audio(request: dict[str, Any]) -> AudioF32:
 
 def _answer(line: str, transcriber: Transcriber) -> dict[str, Any]:
     try:
-        return {"words": transcriber.transcribe(read_audio(json.loads(line)))}
+        return transcriber.listen(read_audio(json.loads(line)))
     except (soundfile.LibsndfileError, RuntimeError, ValueError, KeyError, IndexError) as error:
         return {"error": f"{type(error).__name__}: {one_line(error)}"}
 

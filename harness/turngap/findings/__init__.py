@@ -46,9 +46,11 @@ def find_in_call(record: CallRecord, turns: Sequence[TurnRecord]) -> tuple[Findi
 def summarise_findings(turns: Sequence[TurnRecord]) -> tuple[RunFinding, ...]:
     """Return the findings of a run's calls, one for each kind; turns that were called again are included."""
     by_kind: dict[FindingKind, list[Finding]] = {}
+    calls_of: dict[FindingKind, set[int]] = {}
     for turn in turns:
         for finding in turn.findings:
             by_kind.setdefault(finding.kind, []).append(finding)
+            calls_of.setdefault(finding.kind, set()).add(turn.call)
     summed = []
     for kind in FindingKind:
         found = by_kind.get(kind, [])
@@ -59,6 +61,7 @@ def summarise_findings(turns: Sequence[TurnRecord]) -> tuple[RunFinding, ...]:
         if kind in _LEAST_NEGATIVE:  # levels in dBFS
             value = max(finding.value for finding in found)
         note = next((finding.note for finding in found if finding.note), "")
-        text, remedy = describe_finding(kind, count, len(found), value, note)
-        summed.append(RunFinding(kind=kind, count=count, calls=len(found), value=value, text=text, remedy=remedy))
+        calls = len(calls_of[kind])
+        text, remedy = describe_finding(kind, count, calls, value, note)
+        summed.append(RunFinding(kind=kind, count=count, calls=calls, value=value, text=text, remedy=remedy))
     return tuple(summed)

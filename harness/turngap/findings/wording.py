@@ -97,6 +97,15 @@ _TEXTS: dict[FindingKind, tuple[str, str]] = {
         "{value:.0f} ms of audio were sent in {calls}, all of it silent",
         "look at what the synthesiser returns, and at its conversion to μ-law",
     ),
+    FindingKind.NO_VOICE: (
+        "a voice detector found no voice in {replies}: what counts as the answer may be a tone, music or noise",
+        "listen to the recordings; the turn gap counts from the first sound, the time to substance from the words",
+    ),
+    FindingKind.LATE_VOICE: (
+        "a voice detector heard the voice later than the sound that counts as the answer in {replies}, "
+        "up to {value:.0f} ms",
+        "listen to the recordings; the turn gap counts from the first sound, the time to substance from the words",
+    ),
     FindingKind.SILENT_HEAD: (
         "{replies} had silence before the voice, up to {value:.0f} ms: the caller waits for it",
         "cut the silence at the start of what the synthesiser returns",

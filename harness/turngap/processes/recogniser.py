@@ -25,8 +25,8 @@ def transcribe_pieces(requests: Sequence[dict[str, Any]]) -> tuple[list[dict[str
         requests: Of each piece `wav` (a path; 8 kHz), `channel`, `start_s` and `end_s`.
 
     Returns:
-        Of each piece `words`, a list of `text`, `start_ms` and `end_ms` from the piece's start, or `error`; and "", or
-        why nothing was transcribed.
+        Of each piece `words`, a list of `text`, `start_ms` and `end_ms` from the piece's start, and `voice`, a list of
+        [start_ms, end_ms] where a voice detector finds a voice; or `error`. And "", or why nothing was transcribed.
     """
     command = child.leashed(child.python_command(MODULE), nice=_NICE)
     text = "".join(json.dumps(request) + "\n" for request in requests)

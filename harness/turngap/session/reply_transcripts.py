@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from turngap.findings.voice_opinion import judge_onset
+from turngap.model.finding import FindingKind
 from turngap.model.plural import plural
 from turngap.model.records import Pcm16
 from turngap.model.turn import TurnRecord
@@ -35,6 +37,7 @@ from turngap.verdict.content_sample import ContentSample
 
 AGENT_CHANNEL = 1
 TAIL_MS = 100.0
+OPINIONS = frozenset({FindingKind.NO_VOICE, FindingKind.LATE_VOICE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,9 @@ def transcribe_replies(
             replaced[_key(turn)] = refine_content(turn, heard)
         else:
             replaced[_key(turn)] = with_content(turn, heard, interrupted=_key(turn) in interrupting)
+    for turn, answer in zip(wanted, answers, strict=True):
+        if "voice" in answer:
+            replaced[_key(turn)] = _with_opinion(replaced.get(_key(turn), turn), answer["voice"])
     pairs = [(turn, heard) for turn in compared if not isinstance(heard := contents[_key(turn)], str)]
     differences = [text for turn, heard in pairs if (text := describe_difference(turn, heard))]
     content = ContentSample(len(pairs), len(differences), next(iter(differences), ""), skipped if not pairs else "")
@@ -141,6 +147,13 @@ def _add_note(turn: TurnRecord, text: str) -> TurnRecord:
         return turn
     note = f"{turn.substance_note}; {text}" if turn.substance_from else text
     return turn.model_copy(update={"substance_note": note})
+
+
+def _with_opinion(turn: TurnRecord, voice: Sequence[Sequence[float]]) -> TurnRecord:
+    """Return the turn with what a voice detector finds in its reply, if that is not what the level says."""
+    finding = judge_onset(turn.reply_ms or 0.0, [(start_ms, end_ms) for start_ms, end_ms in voice])
+    others = tuple(one for one in turn.findings if one.kind not in OPINIONS)  # else of an earlier session
+    return turn.model_copy(update={"findings": (*others, *([finding] if finding is not None else []))})
 
 
 def _key(turn: TurnRecord) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import pytest
 from turngap.calibration.voice import make_voice
 from turngap.caller.dialects.twilio import TwilioDialect
 from turngap.clock import NS_PER_SAMPLE
-from turngap.findings import find_in_call, summarise_findings
+from turngap.findings import find_in_call, summarise_findings, timing
 from turngap.model.finding import SPOILS_SOUND, Finding, FindingKind
 from turngap.model.records import CallEnd, CallRecord, Pcm16
 from turngap.model.turn import Outcome, TurnRecord
@@ -85,8 +85,9 @@ def test_nothing_is_found_in_an_agent_that_does_it_right() -> None:
         (Misbehaving(piece=160, every_ms=28), KINDS.DRIPPED),
     ],
 )
-def test_each_fault_is_found_alone(agent: Misbehaving, kind: FindingKind) -> None:
+def test_each_fault_is_found_alone(agent: Misbehaving, kind: FindingKind, monkeypatch: pytest.MonkeyPatch) -> None:
     """One kind a fault, said once, with a remedy; the turn keeps its outcome."""
+    monkeypatch.setattr(timing, "FLOOD_MARKS", 50)  # in a second of the fast clock a busy host reads few
     _, turns, found = measure(
         agent, (turn(pause_ms=100), turn("b", pause_ms=1500)) if kind is KINDS.SPOKE_TWICE else (turn(),)
     )

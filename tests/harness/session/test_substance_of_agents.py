@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from turngap.clock import NS_PER_MS
+from turngap.model.finding import FindingKind
 from turngap.model.records import Pcm16
 from turngap.model.result import Verdict
 from turngap.model.turn import Outcome, TurnRecord
@@ -92,7 +93,10 @@ def test_a_filler_agent_with_spans_fails(tmp_path: Path, text: str, later_ms: fl
 def test_a_filler_agent_without_spans_fails(tmp_path: Path, text: str, later_ms: float) -> None:
     """By the transcript of its reply."""
     filler = speak(text) if text else beep(120)
-    check_filler(measure(tmp_path, filler, text, later_ms, None), filler, later_ms, "transcript")
+    heard = measure(tmp_path, filler, text, later_ms, None)
+    check_filler(heard, filler, later_ms, "transcript")
+    kinds = {finding.kind for finding in heard.findings}
+    assert (FindingKind.LATE_VOICE in kinds) == (not text)  # the detector hears a voice in "um", and none in a beep
 
 
 def check_filler(heard: TurnRecord, filler: Pcm16, later_ms: float, source: str) -> None:
