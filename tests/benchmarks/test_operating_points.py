@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from turngap_agent.errors import UsageError
 from turngap_agent.profile.pace import PauseLengths
 
+from benchmarks.turn_taking import chart
 from benchmarks.turn_taking import operating_points as points
 from benchmarks.turn_taking.decisions import PauseOutcome, TurnOutcome
 from benchmarks.turn_taking.figures import clustered_share, make_figures
@@ -51,6 +55,7 @@ def test_the_speakers_own_pauses_lengthen_the_wait() -> None:
     assert sum(at_10["known"]) < sum(at_10["new"])
 
 
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(st.one_of(st.none(), st.floats(200, 5000)), st.floats(0, 1)), min_size=1, max_size=20))
 def test_the_front_falls_and_nothing_beats_it(rows: list[tuple[float | None, float]]) -> None:
     """By rising delay its rates fall, and each policy has one of the front that is as good in both."""
@@ -95,3 +100,36 @@ def test_figures_count_turns_pauses_and_ends_apart() -> None:
     assert (figures.turns_cut.events, figures.turns_cut.n) == (2, 3)
     assert (figures.pauses_cut.events, figures.pauses_cut.n) == (1, 2)
     assert figures.by_length[:3] == (("200-400", 0, 1), ("400-600", 0, 0), ("600-1000", 1, 1))
+
+
+def test_a_policy_chosen_on_others_shows_what_choosing_on_itself_hides() -> None:
+    """One speaker pauses for 300 ms, another for 900: silence chosen on the first cuts the second off, each time."""
+    short = [ScoredPause(300.0, 0.5, (), "short"), ScoredPause(None, 0.5, (), "short")]
+    long = [ScoredPause(900.0, 0.5, (), "long"), ScoredPause(None, 0.5, (), "long")]
+    swept = points.sweep_silences([*short, *long])
+    own = points.best_delay(swept, 0.0)
+    assert own is not None
+    assert (own.cut_off_rate, own.mean_delay_ms) == (0.0, 900.0)
+    held_out = points.hold_out(swept, 0.0)
+    assert held_out == points.HeldOut(cut_off_rate=0.5, mean_delay_ms=(300 + 900) / 2, speakers=2)
+
+
+def test_one_speaker_has_no_others() -> None:
+    """Nor has a pair of which only one ever pauses."""
+    assert points.hold_out(points.sweep_silences([*HOLDS, *ENDS]), 0.05) is None
+    lone = [ScoredPause(300.0, 0.5, (), "a"), ScoredPause(None, 0.5, (), "a"), ScoredPause(None, 0.5, (), "b")]
+    assert points.hold_out(points.sweep_silences(lone), 0.05) is None
+
+
+def test_the_chart_names_every_line_and_dot(tmp_path: Path) -> None:
+    """Detectors and settings have a legend each, however many there are."""
+    lines = {f"detector {at}": points.sweep_silences([*HOLDS, *ENDS]) for at in range(9)}
+    pause = TurnOutcome("a", "one", (PauseOutcome(250, True),), True, True, 400.0, 2)
+    rows = [make_figures(f"setting {at}", "talks", [pause]) for at in range(11)]
+    chart.write(tmp_path / "bargain.svg", {"talks": lines}, rows)
+    drawn = (tmp_path / "bargain.svg").read_text("utf-8")
+    names = [f"detector {at}<" for at in range(9)] + [f"setting {at}<" for at in range(11)]
+    assert [name for name in names if name not in drawn] == []
+    assert "talks: 1 pauses, 1 ends" in drawn
+    with pytest.raises(UsageError, match="a chart is written as"):
+        chart.write(tmp_path / "bargain.txt", {"talks": lines}, rows)

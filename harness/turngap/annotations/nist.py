@@ -1,7 +1,9 @@
 """RTTM, CTM and STM of NIST: a line for each stretch or word with file, channel or speaker, and times in seconds.
 
 The formats: Appendices A of the Rich Transcription 2009 evaluation plan (RTTM) and the documentation of SCTK (CTM,
-STM). Lines that start with `;;` are comments. All lines must be about one recording, or `recording` selects one.
+STM; https://github.com/usnistgov/SCTK, doc/infmts.htm). Of alternatives, in an STM `{ um / uh / @ }`, the first counts,
+and `@` is no word. Lines that start with `;;` are comments. All lines must be about one recording, or `recording`
+selects one.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from turngap.annotations.model import Annotations, Stretch, TimedWord, order_ann
 from turngap.annotations.textgrid import form_stretches
 
 _NOT_GIVEN = ("<NA>", "<na>", "-", "")
+_NULL_WORD = "@"
 
 
 def parse_rttm(text: str, name: str, recording: str | None = None) -> Annotations:
@@ -57,7 +60,7 @@ def parse_ctm(text: str, name: str, recording: str | None = None) -> Annotations
             continue
         start_ms = parse_time_ms(fields[2], where, "the start")
         end_ms = round(start_ms + parse_time_ms(fields[3], where, "the duration"), 3)
-        if alternative <= 1 and not is_silence_mark(fields[4]):
+        if alternative <= 1 and fields[4] != _NULL_WORD and not is_silence_mark(fields[4]):
             words.append(TimedWord(fields[4], start_ms, end_ms, "", _parse_channel(fields[1])))
     return order_annotations(form_stretches(words), words)
 
@@ -79,11 +82,26 @@ def parse_stm(text: str, name: str, recording: str | None = None) -> Annotations
         words = fields[5:]
         if words and words[0].startswith("<") and words[0].endswith(">"):  # a label, as in <o,f0,male>
             words = words[1:]
-        said = " ".join(words)
+        said = " ".join(_take_first_alternatives(words))
         if end_ms > start_ms and said and not names_no_speech(said):
             speaker = "" if fields[2] in _NOT_GIVEN else fields[2]
             stretches.append(Stretch(start_ms, end_ms, said, speaker, _parse_channel(fields[1])))
     return order_annotations(stretches)
+
+
+def _take_first_alternatives(words: list[str]) -> Iterator[str]:
+    """Yield the words without the alternatives to them, `{ a / b / c }`, which may be inside one another."""
+    passed_over: list[bool] = []
+    """Of each alternation that is open: whether its first alternative is over."""
+    for word in words:
+        if word == "{":
+            passed_over.append(False)
+        elif word == "/" and passed_over:
+            passed_over[-1] = True
+        elif word == "}" and passed_over:
+            passed_over.pop()
+        elif word != _NULL_WORD and not any(passed_over):
+            yield word
 
 
 def _split(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from turngap.annotations.textgrid import parse_textgrid
 Parse = Callable[[str, str], Annotations]
 """Takes a file's text and its name in messages; raises a ScenarioError (`scenario.labels`)."""
 LARGEST_BYTES = 64 * 2**20
+_XML_ENCODING = re.compile(rb"<\?xml[^>]{0,100}encoding=[\"']([\w.-]{1,40})[\"']", re.ASCII)
 PARSERS: dict[str, Parse] = {
     ".txt": parse_audacity,
     ".textgrid": parse_textgrid,
@@ -46,7 +48,7 @@ def read_annotations(path: Path) -> Annotations:
 
 
 def read_label_text(path: Path) -> str:
-    """Return the text of a label file, in UTF-8 or UTF-16, without its byte order mark.
+    """Return the text of a label file, in UTF-8, UTF-16 or what an XML file declares, without its byte order mark.
 
     Raises:
         ScenarioError: it is missing, no text, or over 64 MiB (`scenario.labels`).
@@ -59,10 +61,13 @@ def read_label_text(path: Path) -> str:
         raise label_error(str(path), "no such file") from None
     except OSError as error:
         raise label_error(str(path), f"cannot be read ({error.strerror or error})") from None
+    declared = _XML_ENCODING.match(data)  # the word files of AMI are in ISO-8859-1
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    if declared is not None and declared[1].lower() != b"utf-8":
+        encoding = declared[1].decode("ascii")
     try:
         text = data.decode(encoding)
-    except UnicodeDecodeError:
+    except (UnicodeError, LookupError):
         raise label_error(str(path), "not a text file in UTF-8 or UTF-16; export it again") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

@@ -21,7 +21,7 @@ from turngap.store.folder import RunFolder
 from turngap.sweeps import folder as sweep_folder
 from turngap.sweeps import page as sweep_page
 from turngap.sweeps.folder import SweepRecord
-from turngap.verdict import comparison, gate, summary
+from turngap.verdict import comparison, gate, speech, summary
 from turngap.verdict.budget import Budget
 from turngap.verdict.comparison import Change, LatencyChange, MeasureChange
 from turngap.verdict.gate import Evidence
@@ -115,7 +115,7 @@ class Run:
         judged = gate.judge_run(self.turn_records, evidence, budget, record.stopping_plan)
         verdict = {
             "verdict": judged.verdict,
-            "sentence": run_record.with_caveat(judged.sentence, record.profile_data),
+            "sentence": run_record.with_caveat(run_record.name_speech_of(judged, record.corpus), record.profile_data),
             "reasons": judged.reasons,
             "validity": judged.checks,
         }
@@ -279,7 +279,8 @@ def compare_runs(head: Run, base: Run) -> RunComparison:
     budget = head.record.budget if head.record.budget is not None else base.record.budget
     found = comparison.compare_turns(head.turn_records, base.turn_records, budget)
     notes = comparison.make_notes(found, head.record, base.record)
-    return RunComparison(head.id, base.id, found.change, found.sentence, found.measures, found.rows, notes)
+    sentence = speech.name_both(found.sentence, head.record.corpus, base.record.corpus)
+    return RunComparison(head.id, base.id, found.change, sentence, found.measures, found.rows, notes)
 
 
 def find_run(run: Path | str, kind: Literal["run", "sweep"] = "run") -> Path:

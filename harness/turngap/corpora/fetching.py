@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ TIMEOUT_S = 30
 LARGEST_BYTES = 16 * 2**30
 """Of a file whose size is not pinned: no corpus of turns is larger, and a server may never stop sending."""
 _BLOCK = 1 << 20
+_COMMIT = re.compile(r"/[0-9a-f]{40}/")
 
 
 def fetch_file(file: RemoteFile | HubFile, folder: Path, hashes: Path, on_progress: OnProgress) -> Path:
@@ -64,7 +66,10 @@ def fetch_file(file: RemoteFile | HubFile, folder: Path, hashes: Path, on_progre
         )
     if file.sha256 is None:
         _write_hash(hashes, identify(file), digest)
-        on_progress(f"{target.name}: its SHA-256 is not pinned; {digest} is recorded, and later fetches must have it")
+        if not _COMMIT.search(url):  # a commit in the address says what it answers
+            on_progress(
+                f"{target.name}: its SHA-256 is not pinned; {digest} is recorded, and later fetches must have it"
+            )
     part.replace(target)
     return target
 

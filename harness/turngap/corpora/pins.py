@@ -7,9 +7,9 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 from turngap_agent.documents import FrozenModel
 
 PINS = Path(__file__).parent / "corpora.toml"
@@ -51,10 +51,24 @@ class CorpusPin(FrozenModel):
     source: str
     """As it is to be cited."""
     homepage: str
-    converter: Literal["ami", "hub"]
+    converter: Literal["ami", "harper-valley", "hub"]
     needs: str = ""
     """A package that the converter needs and that only the extra `parquet` brings."""
     files: Annotated[tuple[RemoteFile | HubFile, ...], Field(min_length=1)]
+    """In the file of pins `each` may stand for them: the same files for each of its names."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_files(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "each" not in data:
+            return data
+        each = data["each"]
+        files = [
+            {key: value.replace("{name}", name) for key, value in file.items()}
+            for name in each["names"]
+            for file in each["files"]
+        ]
+        return {key: value for key, value in data.items() if key != "each"} | {"files": files}
 
     @property
     def title(self) -> str:

@@ -63,7 +63,7 @@ def convert_ami(pin: CorpusPin, paths: Sequence[Path], folder: Path) -> list[Tab
                 rows += [replace(row, speaker=f"{match['meeting']}.{agent}") for row in own if row.end_ms <= length_ms]
                 shutil.copyfile(path, folder / path.name)
     except (KeyError, zipfile.BadZipFile, ElementTree.ParseError, soundfile.LibsndfileError, TurngapError) as error:
-        raise _format_error(pin, error) from None
+        raise format_error(pin, error) from None
     return rows
 
 
@@ -77,7 +77,7 @@ def convert_hub(pin: CorpusPin, paths: Sequence[Path], folder: Path) -> list[Tab
         rows = (row for path in paths for row in _read_parquet(path))
         return [_make_hub_row(pin, row, number, folder) for number, row in enumerate(rows, start=1)]
     except (KeyError, TypeError, ValueError, NotImplementedError, soundfile.LibsndfileError) as error:
-        raise _format_error(pin, error) from None
+        raise format_error(pin, error) from None
 
 
 def _read_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -153,7 +153,8 @@ def _find_agent(meetings: ElementTree.Element, meeting: str, channel: str) -> st
     raise KeyError(f"meeting {meeting} at channel {channel}")
 
 
-def _format_error(pin: CorpusPin, error: Exception) -> WeightsError:
+def format_error(pin: CorpusPin, error: Exception) -> WeightsError:
+    """Return the error about files of another form than the converter reads."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return WeightsError(
         f"corpus {pin.title!r}: its files are not as expected ({type(error).__name__}: {reason[:200]}): update turngap",

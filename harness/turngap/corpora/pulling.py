@@ -12,7 +12,7 @@ from pathlib import Path
 from turngap_agent import files
 from turngap_agent.errors import write_error
 
-from turngap.corpora import public_formats
+from turngap.corpora import harper_valley, public_formats
 from turngap.corpora.conversion import TABLE
 from turngap.corpora.fetching import OnProgress, fetch_file
 from turngap.corpora.pins import CorpusPin
@@ -56,7 +56,11 @@ def _write_table(pin: CorpusPin, paths: list[Path], folder: Path) -> None:
     draft = folder.with_name(f".{folder.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         draft.mkdir(parents=True)
-        convert = {"ami": public_formats.convert_ami, "hub": public_formats.convert_hub}[pin.converter]
+        convert = {
+            "ami": public_formats.convert_ami,
+            "harper-valley": harper_valley.convert_harper_valley,
+            "hub": public_formats.convert_hub,
+        }[pin.converter]
         table = format_table(convert(pin, paths, draft))
         parse_table(table, f"{pin.title}: {TABLE}", Path(TABLE).suffix)  # what a run would refuse is not kept
         files.replace_file(draft / TABLE, table)

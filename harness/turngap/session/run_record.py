@@ -147,6 +147,12 @@ def with_caveat(sentence: str, profile: Mapping[str, Any]) -> str:
     return sentence if text is None else f"{sentence} Profile {profile['name']}. {text}"
 
 
+def name_speech_of(judgement: Judgement, corpus: CorpusFigures) -> str:
+    """Return a verdict's sentence with the speech that its figure was measured on; INVALID has no figure."""
+    judged = judgement.verdict is not Verdict.INVALID
+    return name_speech(judgement.sentence, corpus) if judged else judgement.sentence
+
+
 def with_ledger(record: RunRecord, summary: LedgerSummary) -> RunRecord:
     """Return the record with its place in the ledger; the verdict's sentence says so if its build has others."""
     sentence = f"{record.sentence} {summary.sentence}" if sum(summary.counts.values()) > 1 else record.sentence
@@ -205,8 +211,7 @@ def final_record(
     price = record.profile_data.get("price")
     low, high = summary.label_uncertainty_ms(progress.turns)
     corpus = summary.corpus_figures(progress.turns, sources)
-    judged = judgement.verdict is not Verdict.INVALID  # such a verdict's sentence has no figure
-    sentence = name_speech(judgement.sentence, corpus) if judged else judgement.sentence
+    sentence = name_speech_of(judgement, corpus)
     send, receive = summarise_lateness(progress.send_late_ms), summarise_lateness(progress.recv_late_ms)
     return record.model_copy(
         update=summary.compute_figures(progress.turns)

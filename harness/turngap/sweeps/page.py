@@ -77,4 +77,5 @@ def summary_sentence(points: tuple[Point, ...]) -> str:
         f"{wording.ms(fastest.turn_gap_ms.p50)} ms with {plural(rate.events, 'false cut-off')} in "
         f"{plural(rate.n, 'turn')}"
     )
-    return f"{text} (at most {wording.percent(rate.upper)})." if rate.upper is not None else f"{text}."
+    bound = f" (at most {wording.percent(rate.upper)})" if rate.upper is not None else ""
+    return f"{text}{bound}{f', measured on {fastest.speech}' if fastest.speech else ''}."

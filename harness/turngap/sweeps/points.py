@@ -13,6 +13,7 @@ from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import TurnRecord
 from turngap.verdict import stats
 from turngap.verdict.comparison import LEAST_PAIRS, Change, compare_medians
+from turngap.verdict.speech import describe_speech
 from turngap.verdict.summary import valid_turns
 
 AIM_MS = 500.0
@@ -61,6 +62,8 @@ class Point(FrozenModel):
     dominated_by: str | None = None
     """The name of a setting that is no worse in any goal and better in one; None without one, and for a setting that
     is not `ranked`."""
+    speech: str = ""
+    """On what it was measured: utterances, sources, licences."""
     difference: Difference | None = None
     """None for the first setting, and without pairs."""
     take_care: tuple[str, ...] = ()
@@ -179,5 +182,6 @@ def _make_point(name: str, slug: str, current: bool, record: RunRecord, turns: S
         wasted=record.conversation.wasted if record.conversation is not None else None,
         first_clause_words=stats.percentile(words, 0.5),
         exposed_p50_ms={stage: figures.exposed_p50_ms for stage, figures in record.stages.items()},
+        speech=describe_speech(record.corpus),
         take_care=tuple(f"{check.name}: {check.text}" for check in record.validity if check.warning),
     )

@@ -21,6 +21,14 @@ def name_speech(sentence: str, corpus: CorpusFigures) -> str:
     return f"{sentence[: end.start()]}, measured on {described}{sentence[end.start() :]}"
 
 
+def name_both(sentence: str, head: CorpusFigures, base: CorpusFigures) -> str:
+    """Return a comparison's sentence with what both runs were measured on, or with each one's speech if they differ."""
+    speeches = list(dict.fromkeys(filter(None, map(describe_speech, (head, base)))))
+    if not speeches:
+        return sentence
+    return f"{sentence.rstrip('.')}; measured on {', the other run on '.join(speeches)}"
+
+
 def describe_speech(corpus: CorpusFigures) -> str:
     """Return the speech in words, "40 utterances: 30 of AMI Meeting Corpus (CC-BY-4.0) and 10 of …"; "" without any."""
     if not corpus.distinct_utterances or not corpus.sources:

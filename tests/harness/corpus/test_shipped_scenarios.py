@@ -11,22 +11,28 @@ import pytest
 from scipy.stats import beta
 from turngap import scenario
 from turngap.caller.onset import levels_dbfs
+from turngap.corpora.pins import load_pins
+from turngap.corpora.reading import format_table
+from turngap.corpora.table import TableRow, TableWord
 from turngap.corpus import clips as corpus
 from turngap.scenario import NO_IMPAIRMENTS, PAUSE_MS, Expectation, Scenario
 from turngap_agent import profile
+from turngap_agent.errors import ScenarioError
 
 FOLDER = Path(__file__).parents[3] / "scenarios"
 NAMES = ("smoke", "default", "gate", "probe")
 OWN_PAUSES_MS = {"say:Good morning, is this the right number for support?": [260]}
 """Pauses inside the synthetic voice's own sentences."""
 CONVERSATIONAL = ("conversation", "pauses", "quiet", "barge-in", "barge-in-echo", "two-calls", "noise", "bad-input")
+NATURAL = {"natural": "eot-bench-en", "natural-calls": "harper-valley", "natural-meeting": "ami-es2004a"}
+"""Those that draw on a corpus, which is fetched on request."""
 
 
 def test_all_that_ship_are_known() -> None:
     """Each file is read, is called as its scenario, and is held to something here."""
     files = sorted(path.name.removesuffix(scenario.SUFFIX) for path in FOLDER.glob(f"*{scenario.SUFFIX}"))
-    assert files == sorted(NAMES + CONVERSATIONAL)
-    assert [load(name).name for name in files] == files
+    assert files == sorted((*NAMES, *CONVERSATIONAL, *NATURAL))
+    assert [load(name).name for name in files if name not in NATURAL] == [name for name in files if name not in NATURAL]
 
 
 def load(name: str) -> Scenario:
@@ -269,3 +275,51 @@ def test_every_clip_is_firm_and_the_run_is_short(name: str, minutes: float) -> N
         pauses_ms = [(end - start) / 8 for start, end in prepared.clips[turn.key].pauses]
         assert (turn.stratum == "pause") is any(250 <= ms <= 1000 for ms in pauses_ms)
         assert turn.stratum == "pause" or not pauses_ms
+
+
+@pytest.mark.parametrize(("name", "corpus"), NATURAL.items())
+def test_natural_turns_say_what_to_fetch(
+    name: str, corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line with the command; nothing is fetched unasked."""
+    monkeypatch.setenv("TURNGAP_CACHE", str(tmp_path))
+    with pytest.raises(
+        ScenarioError, match=rf"`corpus`: .*not on this machine: `turngap corpus pull {corpus}`"
+    ) as caught:
+        load(name)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "corpus"), NATURAL.items())
+def test_natural_turns_are_those_of_the_fetched_corpus(
+    name: str, corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table of the same form in its place: turns have words, pauses, a source, and an end by alignment."""
+    monkeypatch.setenv("TURNGAP_CACHE", str(tmp_path))
+    pin = load_pins()[corpus]
+    rows = [
+        TableRow(
+            id=f"{number}",
+            file="talk.wav",
+            start_ms=4000 * number,
+            end_ms=4000 * number + 3000,
+            label_source="aligned",
+            words=(
+                TableWord("well", 4000 * number, 4000 * number + 1000),
+                TableWord("yes", 4000 * number + 1500, 4000 * number + 3000),
+            ),
+            licence=pin.licence,
+            source=pin.source,
+        )
+        for number in range(64)
+    ]
+    folder = pin.locate(tmp_path / "corpora")
+    folder.mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text(format_table(rows), "utf-8")
+    turns = load(name).turns
+    assert len(turns) == (64 if name == "natural-calls" else 60)
+    assert {(turn.stratum, turn.expect) for turn in turns} == {(corpus, "well yes")}
+    excerpts = [turn.excerpt for turn in turns if turn.excerpt is not None]
+    assert {(one.label_source, one.source) for one in excerpts} == {("aligned", f"{pin.source} ({pin.licence})")}
+    assert {one.pauses_ms[0][1] - one.pauses_ms[0][0] for one in excerpts} == {500.0}

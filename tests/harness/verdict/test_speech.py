@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from turngap.model.figures import CorpusFigures, Source
-from turngap.verdict.speech import describe_speech, name_speech
+from turngap.verdict.speech import describe_speech, name_both, name_speech
 
 
 def corpus(*sources: tuple[str, int]) -> CorpusFigures:
@@ -32,3 +32,13 @@ def test_several_sources_are_counted() -> None:
 def test_a_run_of_an_older_version_says_nothing_of_it() -> None:
     """Without sources nothing is added."""
     assert name_speech("p95 is 4 ms.", corpus()) == "p95 is 4 ms."
+
+
+def test_a_comparison_names_the_speech_of_both_runs() -> None:
+    """Once where it is the same."""
+    one, other = corpus(("a (X)", 3)), corpus(("b (Y)", 2))
+    assert name_both("slower: p95 5 → 6 ms.", one, one) == "slower: p95 5 → 6 ms; measured on 3 utterances: a (X)"
+    assert name_both("same", one, other) == (
+        "same; measured on 3 utterances: a (X), the other run on 2 utterances: b (Y)"
+    )
+    assert name_both("same.", corpus(), corpus()) == "same."
