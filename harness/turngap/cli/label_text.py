@@ -39,7 +39,7 @@ def describe(opinions: LabelOpinions) -> list[str]:
     for pause_start, pause_end in opinions.pauses_ms:
         length = pause_end - pause_start
         lines.append(f"  pause      {pause_start:.0f} to {pause_end:.0f} ms: {length:.0f} ms inside the speech")
-    if opinions.source is not LabelSource.THRESHOLD and opinions.floor is not None:
+    if opinions.floor is not None and (opinions.source is not LabelSource.THRESHOLD or not opinions.is_usable):
         lines.append(f"  floor      {_describe_floor(opinions.floor, opinions.floor_doubts)}")
     if opinions.words_end_ms is not None:
         text = " ".join(word.text for word in opinions.words[-4:])
@@ -73,6 +73,9 @@ def _describe_decision(opinions: LabelOpinions) -> list[str]:
     )
     lines = [f"  decide     {why}: look, listen, and write what you hear into the turn, such as"]
     choices = [(end_ms, "by level" if opinions.source is LabelSource.THRESHOLD else "by the floor")]
+    floor = opinions.floor
+    if opinions.source is LabelSource.THRESHOLD and floor is not None and not opinions.is_usable:
+        choices.append((floor.end_ms, "by the floor"))
     if opinions.words_end_ms is not None and apart is not None:
         choices.append((opinions.words_end_ms, "by the words"))
     lines += [f"               speech_ms: [{start_ms:.0f}, {end:.0f}]  # {how}" for end, how in choices]

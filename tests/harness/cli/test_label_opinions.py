@@ -153,3 +153,18 @@ def test_the_plot_shows_all_labels(tmp_path: Path, hears: list[float]) -> None:
     drawn = (tmp_path / "all.svg").read_text("utf-8")
     for text in ("end of speech by hand, 1900.0 ms", "by the noise floor", "last word of the recogniser, 2210 ms"):
         assert text in drawn
+
+
+def test_where_the_level_is_not_usable_the_floors_end_is_a_choice(
+    tmp_path: Path, hears: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the level's and the words': all three lines to write are printed."""
+    rng = np.random.default_rng(0)
+    sound = rng.normal(0, 1e-4, 24_000)
+    sound[4000:23_800] += rng.normal(0, 0.1, 19_800)  # up to 25 ms before the end of the file
+    soundfile.write(tmp_path / "cut.wav", sound, 8000)
+    hears.append(2210.0)
+    assert app.execute(["label", str(tmp_path / "cut.wav"), "--align"]) == 1
+    printed = capsys.readouterr().out
+    for how in ("# by level", "# by the floor", "# by the words"):
+        assert how in printed
