@@ -117,6 +117,7 @@ class Metrics:
         gauges = (
             (LAG_GAUGE, "Lateness of the event loop's sleepers since the start.", lag.p99_s),
             ("turngap_active_calls", "Calls now.", active),
+            ("turngap_tasks", "Tasks of the event loop now; as many after a call as before it.", _count_tasks),
             ("turngap_lost_spans", "Spans the OTLP receiver did not take.", lost_spans),
         )
         for name, text, read in gauges:
@@ -161,6 +162,13 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return the metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
+
+
+def _count_tasks() -> float:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # the page is read outside of the loop
+        return float("nan")
 
 
 def _bytes(cache: KvCache | None, figure: str) -> float:

@@ -1,0 +1,248 @@
+"""Measures whether an agent keeps anything of its calls: slopes of memory and latency, descriptors and tasks left.
+
+    python -m benchmarks.soak [--profile scripted] [--calls 500] [--at-once 8] [--json]      about 4 minutes
+    python -m benchmarks.soak --profile cpu --calls 50 --at-once 2
+
+Calls of one turn are placed in waves of `--at-once`: on real sockets nothing is faster than real time. After each wave,
+when no call is left, the agent's memory, descriptors, threads and tasks are read. The first tenth of the waves, two at
+least, is left out: the first calls fill caches, thread pools and the allocators' arenas, which no later call does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from turngap.caller.call import place_call
+from turngap.caller.priority import raised_priority, short_collections
+from turngap.caller.scheduler import Scheduler
+from turngap.chaos.conversations import Callers, make_callers
+from turngap.chaos.judgement import find_gaps_ms
+from turngap.clock import SystemClock
+from turngap.processes.span_receiver import SpanReceiver
+from turngap.session.agent_processes import start_profile
+from turngap.session.preparation import fetch_weights
+from turngap_agent import profile as profiles
+from turngap_agent.errors import AgentError
+from turngap_agent.profile import Profile
+
+from benchmarks.promises import (
+    UNUSABLE,
+    Promise,
+    check_at_most,
+    format_number,
+    make_parser,
+    print_progress,
+    print_result,
+    print_table,
+    run_main,
+)
+from benchmarks.slopes import fit_slope
+
+MOST_KIB_A_CALL = 10.0
+CALM_S = 0.3
+"""After the last call of a wave: the agent hands its spans over and closes sockets."""
+IDLE_WITHIN_S = 10.0
+LEAST_WAVES = 8
+"""That count, for a slope."""
+SPANS_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The agent after a wave, with no call left."""
+
+    calls: int
+    """Placed so far."""
+    answered: int
+    """Of this wave."""
+    rss_kib: float
+    """Of the agent and the processes that it started."""
+    descriptors: int
+    threads: int
+    tasks: float
+    gap_ms: float | None
+    """The median of this wave."""
+
+
+def read_gauges(http: str) -> dict[str, float]:
+    """Return the plain numbers of the agent's metrics page."""
+    with urllib.request.urlopen(f"{http}/metrics", timeout=10) as page:  # our own agent
+        rows = [line.split() for line in page.read().decode().splitlines() if not line.startswith("#")]
+    return {row[0]: float(row[1]) for row in rows if len(row) == 2}
+
+
+async def wait_idle(http: str) -> dict[str, float]:
+    """Return the agent's gauges once no call is left.
+
+    Raises:
+        AgentError: a call is left.
+    """
+    for _ in range(round(IDLE_WITHIN_S / 0.1)):
+        gauges = await asyncio.to_thread(read_gauges, http)
+        if not gauges["turngap_active_calls"]:
+            await asyncio.sleep(CALM_S)
+            return await asyncio.to_thread(read_gauges, http)
+        await asyncio.sleep(0.1)
+    raise AgentError(f"{gauges['turngap_active_calls']:.0f} calls are left {IDLE_WITHIN_S:g} s after their end")
+
+
+def read_processes(pid: int) -> tuple[float, int, int]:
+    """Return resident memory in KiB, descriptors and threads of a process and of those that it started."""
+    own = psutil.Process(pid)
+    tree = [own, *own.children(recursive=True)]
+    return (
+        sum(process.memory_info().rss for process in tree) / 1024,
+        sum(process.num_fds() for process in tree),
+        sum(process.num_threads() for process in tree),
+    )
+
+
+async def soak(profile: Profile, callers: Callers, calls: int, at_once: int, seconds: float) -> list[Sample]:
+    """Place the calls, for so many seconds at most; return a sample after each wave.
+
+    Raises:
+        AgentError: the agent did not start, or a call did not end.
+    """
+    clock, samples, placed = SystemClock(), list[Sample](), 0
+    data = profile.model_dump(mode="json")
+    data["limits"]["simultaneous_calls"] = max(at_once, profile.limits.simultaneous_calls)
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="turngap-soak-")))
+        receiver = await SpanReceiver.start(folder / "spans.jsonl")
+        stack.push_async_callback(receiver.stop)
+        limit_s = profile.limits.ready_within_s
+        agent = await start_profile(data, folder, endpoint=receiver.endpoint, timeout_s=limit_s)
+        stack.push_async_callback(agent.stop)
+        assert agent.pid is not None
+        assert agent.ready.http is not None
+        stack.enter_context(raised_priority())
+        scheduler = await stack.enter_async_context(Scheduler(clock).running())
+        stack.enter_context(short_collections())
+
+        async def call(index: int) -> float | None:
+            planned, clips = callers.plan(index, None, 1)
+            parameters = callers.parameters(1)
+            record = await place_call(
+                agent.ready.url,
+                planned,
+                clips,
+                clock=clock,
+                scheduler=scheduler,
+                seed=1,
+                custom_parameters=parameters,
+                auth_token="",
+            )
+            await receiver.collect(record.call_sid, SPANS_TIMEOUT_S)
+            return (find_gaps_ms(record) or [None])[0]
+
+        started_ns = clock.now_ns()
+        while placed < calls and clock.now_ns() - started_ns < seconds * 1e9:
+            wave = range(placed, min(placed + at_once, calls))
+            answers = await asyncio.gather(*map(call, wave))
+            placed += len(wave)
+            gauges = await wait_idle(agent.ready.http)
+            gaps = [gap for gap in answers if gap is not None]
+            memory, descriptors, threads = read_processes(agent.pid)
+            median = float(np.median(gaps)) if gaps else None
+            tasks = gauges["turngap_tasks"]
+            samples.append(Sample(placed, len(gaps), memory, descriptors, threads, tasks, median))
+            print_progress(f"{placed}/{calls} calls, {memory / 1024:.1f} MiB, gap {format_number(median)}")
+    return samples
+
+
+def skip_warm_up(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Return the samples without those of the first waves."""
+    return samples[max(2, len(samples) // 10) :]
+
+
+def judge(samples: Sequence[Sample], calls: int) -> list[Promise]:
+    """Return what must hold."""
+    kept = skip_warm_up(samples)
+    answered = sum(sample.answered for sample in samples)
+    at = [float(sample.calls) for sample in kept]
+    memory = fit_slope(at, [sample.rss_kib for sample in kept])
+    gaps = [(place, sample.gap_ms) for place, sample in zip(at, kept, strict=True) if sample.gap_ms is not None]
+    first, last = kept[0], kept[-1]
+    promises = [
+        Promise("calls answered", f"{answered} of {calls}", answered, holds=answered == calls),
+        Promise(
+            f"memory a call: the interval holds 0, or is at most {MOST_KIB_A_CALL:g} KiB",
+            f"{memory.point:.1f} KiB ({memory.low:.1f} to {memory.high:.1f})",
+            memory.point,
+            holds=memory.holds_or_below(MOST_KIB_A_CALL),
+        ),
+        check_at_most(
+            "half of that interval: a leak of twice as much would be found", memory.half_width, MOST_KIB_A_CALL, "KiB"
+        ),
+        check_at_most("descriptors left", last.descriptors - first.descriptors, 0, "", 0),
+        check_at_most("tasks left", last.tasks - first.tasks, 0, "", 0),
+        check_at_most("threads left", last.threads - first.threads, 0, "", 0),
+    ]
+    if len(gaps) < LEAST_WAVES:
+        return [*promises, Promise("the gap does not grow", "too few answers", None, holds=False)]
+    latency = fit_slope([place for place, _ in gaps], [gap for _, gap in gaps])
+    middle = float(np.median([gap for _, gap in gaps]))
+    whole = at[-1] - at[0]
+    return [
+        *promises,
+        Promise(
+            "growth of the gap from the first call to the last: the interval holds 0, or is at most 5 %",
+            f"{latency.point * whole:+.1f} ms of {middle:.0f} "
+            f"({latency.low * whole:+.1f} to {latency.high * whole:+.1f})",
+            latency.point * whole,
+            holds=latency.holds_or_below(0.05 * middle / whole),
+        ),
+    ]
+
+
+def main() -> int:
+    """Soak an agent; return 0 if every promise holds."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--profile", default="scripted")
+    parser.add_argument("--calls", type=int, default=500)
+    parser.add_argument("--at-once", type=int, default=8, help="calls of a wave (default 8)")
+    parser.add_argument("--seconds", type=float, default=1800, help="no wave begins later (default 1800)")
+    options = parser.parse_args()
+    waves = -(-options.calls // max(1, options.at_once))
+    if options.at_once < 1 or waves - max(2, waves // 10) < LEAST_WAVES:
+        print_progress(
+            f"{options.calls} calls, {options.at_once} at once: a slope needs {LEAST_WAVES + 2} waves or more"
+        )
+        return UNUSABLE
+    profile = profiles.load(options.profile)
+    fetch_weights(profile.model_dump(mode="json"))
+    callers = make_callers(profile, 1, print_progress)
+    samples = asyncio.run(soak(profile, callers, options.calls, options.at_once, options.seconds))
+    if len(skip_warm_up(samples)) < LEAST_WAVES:
+        print_progress(f"{len(samples)} waves in {options.seconds:g} s: too few for a slope; raise --seconds")
+        return UNUSABLE
+    columns = ("calls", "MiB", "descriptors", "threads", "tasks", "gap")
+    shown = [samples[0], *skip_warm_up(samples)[:: max(1, len(samples) // 8)], samples[-1]]
+    rows = [
+        (
+            str(sample.calls),
+            f"{sample.rss_kib / 1024:.1f}",
+            str(sample.descriptors),
+            str(sample.threads),
+            f"{sample.tasks:.0f}",
+            format_number(sample.gap_ms),
+        )
+        for sample in shown
+    ]
+    print_table("the agent after so many calls", columns, rows, as_json=options.json)
+    details: dict[str, Any] = {"profile": profile.name, "samples": [asdict(sample) for sample in samples]}
+    return print_result("soak", judge(samples, options.calls), details, as_json=options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
