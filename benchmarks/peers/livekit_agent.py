@@ -63,7 +63,9 @@ class EngineSTT(stt.STT):
     async def _recognize_impl(self, buffer: Any, *, language: Any, conn_options: APIConnectOptions) -> Any:
         frame = rtc.combine_audio_frames(buffer)
         pcm = np.frombuffer(frame.data, np.int16).astype(np.float32) / _FULL_SCALE
-        pcm = pcm[:: frame.sample_rate // SAMPLE_RATE]
+        if frame.sample_rate != SAMPLE_RATE:
+            down = Downsampler(frame.sample_rate)
+            pcm = np.concatenate([down.push(pcm), down.flush()]).astype(np.float32) / _FULL_SCALE
         text = (await self._engine.transcribe(pcm)).text.strip()
         return stt.SpeechEvent(
             type=stt.SpeechEventType.FINAL_TRANSCRIPT,

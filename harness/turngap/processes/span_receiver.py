@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -45,6 +45,8 @@ class SpanReceiver:
         self.endpoint = endpoint
         self._mapping = mapping
         self._foreign: list[ForeignSpan] = []
+        self._of_ends = 0
+        """The spans so far that end a call, or say which call their trace is of."""
         self.counts: dict[str, int] = {}
         """Spans that were not used: `duplicate`, `foreign`, `other_boot`; and `malformed` requests."""
         self._process = process
@@ -97,11 +99,7 @@ class SpanReceiver:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SILENT_AGENT_TIMEOUT_S if self._sends_none else timeout_s):
                 async with self._arrived:
-                    await self._arrived.wait_for(
-                        lambda: any(
-                            span.name == mapping.call.span for span in select_call_spans(call, self._foreign, mapping)
-                        )
-                    )
+                    await self._arrived.wait_for(self._watch_for_end(call, mapping))
         spans = select_call_spans(call, self._foreign, mapping)
         self._forget(call, spans, mapping)
         self._silent_calls = 0 if spans else self._silent_calls + 1
@@ -112,6 +110,25 @@ class SpanReceiver:
         else:
             note = ""
         return CollectedSpans((), note, spans)
+
+    def _watch_for_end(self, call: CallRecord, mapping: SpanMapping) -> Callable[[], bool]:
+        """Return a condition: the span that ends with the call is there. It looks again if a span says more of that."""
+        looked_at = -1
+
+        def has_ended() -> bool:
+            nonlocal looked_at
+            if looked_at == self._of_ends:
+                return False
+            looked_at = self._of_ends
+            return any(span.name == mapping.call.span for span in select_call_spans(call, self._foreign, mapping))
+
+        return has_ended
+
+    def _add_foreign(self, span: ForeignSpan) -> None:
+        self._foreign.append(span)
+        call = self._mapping.call if self._mapping is not None else None
+        if call is None or span.name == call.span or call.attribute in {*span.attributes, *span.resource}:
+            self._of_ends += 1
 
     def _forget(self, call: CallRecord, spans: tuple[ForeignSpan, ...], mapping: SpanMapping) -> None:
         """Drop spans that were returned, and those that ended long before the call and can be no other's."""
@@ -158,7 +175,7 @@ class SpanReceiver:
             if "counts" in row:
                 self.counts = row["counts"]
             elif "foreign" in row:
-                self._foreign.append(parse_foreign_row(row))
+                self._add_foreign(parse_foreign_row(row))
                 self._any_span = True
             else:
                 span = parse_row(row)

@@ -76,6 +76,8 @@ class Scenario(FrozenModel):
     simultaneous_calls: int = Field(1, ge=1, le=500)
     network: str | None = None
     """The network between caller and agent: the name of one that ships, or a file in the scenario's folder."""
+    dialect: str | None = None
+    """The wire format of an agent at a URL, if neither the command nor its webhook says it: `twilio`, `telnyx` ..."""
     spans: str | None = None
     """What the spans of an agent at a URL mean: a mapping that ships, by name, or a file in the scenario's folder."""
     warm_up_turns: int = Field(2, ge=1, le=1000)

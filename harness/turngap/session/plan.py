@@ -225,7 +225,7 @@ def plan_run(
         raise UsageError("--dialect is that of an agent that runs already, at --url; ours speaks Twilio's")
     checked, path, text = read_scenario(scenario)
     agent = load_profile(checked, path, profile or DEFAULT_PROFILE, overrides) if url is None else None
-    answer = _find_socket(url, options.dialect) if url is not None else None
+    answer = _find_socket(url, options.dialect, checked.dialect) if url is not None else None
     check_profile_names(checked, path, agent.name if agent is not None else None)
     seed = checked.seed if options.seed is None else options.seed
     simulated = network_plan.select_networks(networks, checked, path)
@@ -255,14 +255,18 @@ def plan_run(
 ALSO_A_WEBHOOK = ", or the http:// or https:// URL of a webhook that names it"
 
 
-def _find_socket(url: str, dialect: str | None) -> Answer:
+def _find_socket(url: str, dialect: str | None, scenario_dialect: str | None = None) -> Answer:
     """Return where and how the agent at `url` is called: its socket, or a webhook that names it.
+
+    The scenario's dialect is that of a socket; a webhook says its own.
 
     Raises:
         UsageError: the URL is none, or there is no such dialect.
     """
     is_webhook = url.startswith(("http://", "https://"))
     answer = fetch_answer(url) if is_webhook else Answer(TWILIO, check_url(url, ALSO_A_WEBHOOK))
+    if dialect is None and not is_webhook:
+        dialect = scenario_dialect
     return answer if dialect is None else replace(answer, dialect=check_dialect(dialect))
 
 

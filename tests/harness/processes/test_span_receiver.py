@@ -295,3 +295,29 @@ def test_spans_of_our_agent_on_another_host_are_kept_on_request(tmp_path: Path) 
 
     collected = received(tmp_path, scenario, other_boots=True)
     assert [span.attributes[tracing.BOOT_ID] for span in collected.spans] == ["another"]
+
+
+def test_foreign_spans_are_searched_again_only_for_what_ends_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty spans of a call that is under way say nothing of its end."""
+    searched: list[int] = []
+    select = span_receiver.select_call_spans
+    monkeypatch.setattr(
+        span_receiver,
+        "select_call_spans",
+        lambda call, spans, mapping: (searched.append(1), select(call, spans, mapping))[1],
+    )
+
+    async def scenario(receiver: SpanReceiver) -> span_receiver.CollectedSpans:
+        began_ns = SystemClock().now_ns()
+        call = replace(Call().ends(1_000), call_sid="CA7", started_ns=began_ns, ended_ns=began_ns + 10**9)
+        waiting = asyncio.create_task(receiver.collect_for(call, 10.0))
+        for _ in range(40):
+            await asyncio.to_thread(send, receiver.endpoint, [foreign_span("stt")])
+        await asyncio.to_thread(send, receiver.endpoint, [foreign_span("conversation", "CA7")])
+        return await waiting
+
+    collected = received(tmp_path, scenario, mapping=load_mapping("pipecat"))
+    assert collected.note == ""
+    assert len(searched) <= 4

@@ -172,6 +172,19 @@ def test_a_url_that_cannot_be_an_agent_is_refused_at_once(scenario: Path, url: s
         plan.plan_run(str(scenario), url=url)
 
 
+def test_a_scenario_may_name_the_dialect_of_an_agent_at_a_url(scenario: Path) -> None:
+    """The option takes precedence; a profile's agent speaks Twilio's; an unknown name is refused."""
+    text = scenario.read_text()
+    scenario.write_text(f"dialect: telnyx\n{text}")
+    url = "ws://127.0.0.1:9/"
+    assert plan.plan_run(str(scenario), url=url).dialect == "telnyx"
+    assert plan.plan_run(str(scenario), url=url, options=Options(dialect="plivo")).dialect == "plivo"
+    assert plan.plan_run(str(scenario), profile="scripted").dialect == "twilio"
+    scenario.write_text(f"dialect: telnix\n{text}")
+    with pytest.raises(UsageError, match="telnyx"):
+        plan.plan_run(str(scenario), url=url)
+
+
 def test_a_resumed_run_has_only_its_missing_calls(tmp_path: Path, scenario: Path) -> None:
     """Finished calls are not repeated; the warm-up is, because the agent has just started."""
     path = unfinished(tmp_path, scenario, calls=(0, 1, 3))
