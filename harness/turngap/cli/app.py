@@ -394,6 +394,9 @@ def _stage(
     floor: Annotated[
         bool, typer.Option("--floor/--no-floor", help="Measure this machine's rates, and say how far the engine is.")
     ] = True,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write a trace of the engine alone, for ui.perfetto.dev: a .json file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     """Measure one engine of an agent alone: cold start, times, parts, memory, and the distance to what is possible."""
@@ -410,6 +413,7 @@ def _stage(
         beside=beside,
         place=place,
         floor=floor,
+        trace=trace,
     )
     raise typer.Exit(command.run(options, as_json=as_json))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 from rich.console import Console
+from turngap_agent import tracing
 from turngap_agent.errors import AgentError, UsageError
 from turngap_agent.profile import Profile
 from turngap_agent.telephony import SAMPLE_RATE, mulaw
@@ -22,9 +24,12 @@ from turngap.caller.comfort_noise import make_comfort_noise
 from turngap.cli.stage_text import format_stage
 from turngap.corpus import clips as corpus
 from turngap.corpus.clips import Corpus
-from turngap.processes import child
+from turngap.processes import child, health_log
+from turngap.processes.agent import OUTPUT_FOLDER
 from turngap.progress import PipeConsole
 from turngap.session import plan
+from turngap.store import disk, stack_samples
+from turngap.traces import stage_trace
 
 MODULE = "turngap_agent"
 
@@ -43,6 +48,8 @@ class StageOptions:
     beside: str | None = None
     place: str = "thread"
     floor: bool = True
+    trace: Path | None = None
+    """Where to write a trace."""
 
     def arguments(self, profile_file: Path) -> list[str]:
         """Return those of the agent's program."""
@@ -61,6 +68,8 @@ def run(options: StageOptions, *, as_json: bool) -> int:
         AgentError: the agent's program printed no result.
     """
     errors = PipeConsole(stderr=True)
+    if options.trace is not None:
+        check_trace_file(options.trace)
     agent = api.Agent(source=options.profile, overrides=options.overrides)
     request = api.make_request(options.scenario, agent=agent)
     assert request.profile is not None
@@ -72,6 +81,8 @@ def run(options: StageOptions, *, as_json: bool) -> int:
     code, document = measure(options, plan.profile_data(request), inputs)
     if document is None:
         return code
+    if options.trace is not None:
+        _show(errors, f"turngap: trace: {options.trace}; open it in ui.perfetto.dev")
     document["scenario"] = request.scenario.name
     if as_json:
         print(json.dumps(document, indent=2))
@@ -97,7 +108,10 @@ def measure(
             stdout=subprocess.PIPE,
             text=True,
             check=False,
+            env=_environment(folder if options.trace is not None else None),
         )
+        if options.trace is not None and done.returncode == 0:
+            write_trace(options, Path(folder), profile["name"])
     if done.returncode > 0 and not done.stdout:
         return done.returncode, None
     try:
@@ -107,6 +121,41 @@ def measure(
             f"stage {options.stage}: the engine's process ended with code {done.returncode} and no result; see above"
         ) from None
     return done.returncode, document
+
+
+def check_trace_file(file: Path) -> None:
+    """Check that a trace can be written there, before minutes of measuring.
+
+    Raises:
+        UsageError: it is a folder, or its folder does not exist or can't be written.
+    """
+    if file.is_dir():
+        raise UsageError(f"--trace {file}: a folder; name the file, such as {file / 'trace.json'}")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"--trace {file}: there is no folder {file.absolute().parent}; make it first")
+    if not os.access(file.absolute().parent, os.W_OK):
+        raise UsageError(f"--trace {file}: its folder can't be written; choose another")
+
+
+def write_trace(options: StageOptions, folder: Path, profile: str) -> None:
+    """Write the trace of what the stage's process left in `folder`.
+
+    Raises:
+        AgentError: it left nothing.
+        HarnessError: the file can't be written.
+    """
+    assert options.trace is not None
+    units, parts = stage_trace.read_parts(folder)
+    stacks = stack_samples.read_stack_samples(folder)
+    events = health_log.read_events(folder / tracing.HEALTH_LOG, tracing.read_boot_id()) or ()
+    about = {"stage": options.stage, "profile": profile, "threads": "sampled 100 times a second"}
+    disk.replace_file(options.trace, stage_trace.render_stage_trace(units, parts, stacks, events, about))
+
+
+def _environment(trace_folder: str | None) -> dict[str, str]:
+    """Return the environment of the stage's process: it writes a trace into the folder that is named there."""
+    own = {name: value for name, value in os.environ.items() if name != OUTPUT_FOLDER}
+    return own if trace_folder is None else {**own, OUTPUT_FOLDER: trace_folder}
 
 
 def make_inputs(clips: Corpus, profile: Profile, most: int) -> dict[str, Any]:

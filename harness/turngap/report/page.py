@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
-from turngap_agent.tracing import Activity
 
 from turngap.model.budget import Metric
 from turngap.model.figures import LatencyFigures, Rate
@@ -109,7 +108,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
         "networks": groups,
         "network_chart": charts.draw_networks(groups, limit) if any(group.turns for group in groups) else None,
         "outcome_counts": wording.outcome_counts_text,
-        "waterfalls": _waterfalls(typical, worst, floors.distances(run.stages)),
+        "waterfalls": waterfall.waterfall_figures(typical, worst, floors.distances(run.stages)),
         "activity_words": wording.ACTIVITY,
         "no_stages": next((t.stages_note for t in scored if t.stages_note), ""),
         "lines": stage_table.plan_rows(record, turns),
@@ -218,28 +217,6 @@ def _substance_figures(record: RunRecord) -> list[tuple[str, str, LatencyFigures
         ("substance gap", "first content, at the media edge", record.substance_gap_ms),
     )
     return [(name, meaning, figures) for name, meaning, figures in pairs if figures is not None]
-
-
-def _waterfalls(
-    typical: TurnRecord | None, worst: TurnRecord | None, distances: Mapping[Activity, float]
-) -> list[dict[str, Any]]:
-    pairs = [("representative", "A representative turn", typical), ("worst", "The worst turn heard", worst)]
-    if typical is not None and typical is worst:
-        pairs = [("representative", "The one turn heard" if typical.path else "A representative turn", typical)]
-    shown = [(key, title, turn) for key, title, turn in pairs if turn is not None and turn.path]
-    end = max((bar.end_ms for _, _, turn in shown for bar in turn.bars), default=0.0)
-    end = max([end, *(turn.turn_gap_ms or 0.0 for _, _, turn in shown)])
-    end = max([end, *(min(turn.substance_gap_ms or 0.0, waterfall.MOST_FILLER * end) for _, _, turn in shown)])
-    return [
-        {
-            "key": key,
-            "title": title,
-            "turn": turn,
-            "chart": waterfall.draw_waterfall(f"waterfall-{key}", turn, end, distances),
-            "tracks": waterfall.waterfall_rows(turn),
-        }
-        for key, title, turn in shown
-    ]
 
 
 def _check_words(check: Check) -> tuple[str, str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -84,6 +85,29 @@ def waterfall_rows(turn: TurnRecord) -> tuple[ActivityRow, ...]:
     if holes:
         rows.append(ActivityRow("unexplained", "unexplained", holes[0][0], holes[-1][1], holes))
     return tuple(rows)
+
+
+def waterfall_figures(
+    typical: TurnRecord | None, worst: TurnRecord | None, distances: Mapping[Activity, float]
+) -> list[dict[str, Any]]:
+    """Return what the report shows of a representative turn and the worst one, drawn to one scale."""
+    pairs = [("representative", "A representative turn", typical), ("worst", "The worst turn heard", worst)]
+    if typical is not None and typical is worst:
+        pairs = [("representative", "The one turn heard" if typical.path else "A representative turn", typical)]
+    shown = [(key, title, turn) for key, title, turn in pairs if turn is not None and turn.path]
+    end = max((bar.end_ms for _, _, turn in shown for bar in turn.bars), default=0.0)
+    end = max([end, *(turn.turn_gap_ms or 0.0 for _, _, turn in shown)])
+    end = max([end, *(min(turn.substance_gap_ms or 0.0, MOST_FILLER * end) for _, _, turn in shown)])
+    return [
+        {
+            "key": key,
+            "title": title,
+            "turn": turn,
+            "chart": draw_waterfall(f"waterfall-{key}", turn, end, distances),
+            "tracks": waterfall_rows(turn),
+        }
+        for key, title, turn in shown
+    ]
 
 
 def draw_waterfall(

@@ -17,6 +17,7 @@ from turngap_agent.stage.load import busy_here, busy_in_process
 from turngap_agent.stage.measurement import Unit, measure_units
 from turngap_agent.stage.process import Usage
 from turngap_agent.stage.replies import add_replies
+from turngap_agent.stage.trace import end_trace, start_trace
 from turngap_agent.stage.units import STEPS, Work, make_work, split_units
 
 PARTS_REPEATS = 5
@@ -36,7 +37,9 @@ async def measure_stage(options: StageOptions, inputs: Sequence[StageInput], inp
     loaded = Usage.read()
     try:
         work = make_work(options.stage, cold.engine, paced=options.cadence_s is not None)
+        watch = start_trace()
         alone = await measure_units(work, units, options.repeats, options.cadence_s)
+        await end_trace(watch, alone)
         split_of = await _measure_parts(options, work, units) or alone.units
         result = document.describe(options, cold, before, loaded, alone, split_of)
         if options.settings.on_torch:
