@@ -222,6 +222,20 @@ def _compare(
     raise typer.Exit(int(fail_on_worse and change.is_worse))
 
 
+@app.command("history")
+def _history(
+    folder: Annotated[Path, typer.Argument(help="The folder of run folders.")] = Path(RESULTS),
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file. [default: reports/history.html, or history.html in FOLDER]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and write no page.")] = False,
+) -> None:
+    """Draw a folder of runs over time: medians and p95 with bounds, verdicts, builds, and where the level changed."""
+    from turngap.cli import history
+
+    raise typer.Exit(history.run(folder, out, as_json=as_json))
+
+
 @app.command("label")
 def _label(
     recordings: Annotated[

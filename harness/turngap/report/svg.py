@@ -50,6 +50,15 @@ class Canvas:
         self.figure = Figure(figsize=(width / 72, height / 72), dpi=72)
         FigureCanvasSVG(self.figure)
         self.figure.patch.set_visible(False)
+        self.links = Markup("")
+
+    def link(self, ax: Axes, point: tuple[float, float], address: str, label: str) -> None:
+        """Make the place of `point`, in the data's units, a link that a finger can hit, named by `label`."""
+        x, y = ax.transData.transform(point)
+        self.links += Markup(
+            '<a href="{}" aria-label="{}"><title>{}</title>'
+            '<circle cx="{:.1f}" cy="{:.1f}" r="9" fill="transparent"/></a>'
+        ).format(address, label, label, x, self.height - y)
 
     def axes(self, left: int, right: int, top: int, bottom: int) -> Axes:
         """Return axes without frame and tick marks: text, grid and data only."""
@@ -92,13 +101,14 @@ def render_chart(
         with mpl.rc_context(rc=_STYLE):
             canvas = Canvas(width, height)
             draw(canvas)
-            body = _body(canvas.figure)
+            body = _body(canvas.figure) + canvas.links
         key = f"{name}-{kind}"
+        role = "group" if canvas.links else "img"  # a picture has no links inside
         parts.append(
             Markup(
-                '<svg class="{}" viewBox="0 0 {} {}" role="img" aria-labelledby="{}-t {}-d">'
+                '<svg class="{}" viewBox="0 0 {} {}" role="{}" aria-labelledby="{}-t {}-d">'
                 '<title id="{}-t">{}</title><desc id="{}-d">{}</desc>{}</svg>'
-            ).format(kind, width, height, key, key, key, title, key, description, body)
+            ).format(kind, width, height, role, key, key, key, title, key, description, body)
         )
     return Markup('<div class="chart">{}{}</div>').format(*parts)
 

@@ -1,0 +1,1 @@
+"""A folder of runs over time: what was measured of which build, and where it changed."""
