@@ -158,3 +158,31 @@ def test_only_similar_names_are_suggested() -> None:
     """`l.wav` is no misspelling of `large.wav`."""
     assert documents.suggest("god.wav", ["good.wav"]) == "; did you mean 'good.wav'?"
     assert documents.suggest("large.wav", ["l.wav"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: " + "[" * 5000, "nested too deeply"),
+        ("name: a\nturns: &a [*a]\n", "a.yaml:2: an alias contains itself"),
+        ("name: !!int ''\n", "a.yaml:1: not valid YAML: a value of type int cannot be read"),
+        ("\n\nseed: " + "9" * 5000, "a.yaml:3: not valid YAML: a value of type int cannot be read"),
+        ("seed: !!bool x\n", "a.yaml:1: not valid YAML: a value of type bool cannot be read"),
+        ("seed: !!timestamp x\n", "a.yaml:1: not valid YAML: a value of type timestamp cannot be read"),
+        ("seed: 2001-99-99\n", "a.yaml:1: not valid YAML: a value of type timestamp cannot be read"),
+        ("seed: 1" + ":0" * 400 + ".5\n", "a.yaml:1: not valid YAML: a value of type float cannot be read"),
+        ("? [a]\n: b\n", "a.yaml:1: not valid YAML: found unhashable key"),
+        ("seed: !!python/name:os.system\n", "a.yaml:1: not valid YAML: could not determine a constructor"),
+        ("name: \x00\n", "not valid YAML: unacceptable character"),
+        ("#" * (1 << 20) + "\n", "over 1 MiB of text"),
+        (GOOD + "seed: " + "x" * 5000, "a.yaml:4: `seed` must be a whole number"),
+    ],
+)
+def test_a_hostile_document_is_one_line(text: str, message: str) -> None:
+    """Too deep, too large, values that do not fit their tags, aliases without end: nothing else is raised."""
+    with pytest.raises(ScenarioError) as caught:
+        read(text)
+    first = str(caught.value).split("\n")[0]
+    assert message in first
+    assert len(first) <= 1000
+    assert first.startswith("a.yaml")

@@ -36,7 +36,7 @@ def parse_time_ms(text: str, where: str, what: str, *, per_second: float = 1.0) 
     if not _NUMBER.fullmatch(text.strip()):
         hint = ": write a decimal point" if _NUMBER.fullmatch(text.strip().replace(",", ".", 1)) else ""
         raise label_error(where, f"{what} must be a time in seconds, not {text.strip()[:40]!r}{hint}")
-    seconds = float(text) / per_second
+    seconds = float(text.strip()) / per_second
     if not math.isfinite(seconds) or not 0 <= seconds <= LONGEST_S:
         raise label_error(where, f"{what} must be a time in seconds from 0 to {LONGEST_S:.0f}, not {text.strip()[:40]}")
     return round(seconds * 1000, 3)

@@ -173,6 +173,10 @@ class GpuSettings(FrozenModel):
         return self
 
 
+MOST_SPREAD = 10_000
+"""A wider log-normal distribution has draws that are not finite."""
+
+
 class Spread(FrozenModel):
     """A delay that differs from call to call: log-normal, given by its median and its 95th percentile."""
 
@@ -185,6 +189,8 @@ class Spread(FrozenModel):
             raise ValueError(f"`p95_ms` {self.p95_ms:g} is under `median_ms` {self.median_ms:g}")
         if self.median_ms == 0 < self.p95_ms:
             raise ValueError("`median_ms` must be over 0 where `p95_ms` is: a log-normal delay is never 0")
+        if self.p95_ms > MOST_SPREAD * self.median_ms:
+            raise ValueError(f"`p95_ms` is over {MOST_SPREAD:,} times `median_ms`: no line is so uneven")
         return self
 
 

@@ -276,3 +276,10 @@ def test_a_tiers_name_has_a_limit() -> None:
     text = LONG.replace('name = "words"', f'name = "{"-" * 5000}"')
     with pytest.raises(ScenarioError, match="a tier's name has 5,000 characters"):
         parse_textgrid(text, "a.TextGrid")
+
+
+@pytest.mark.parametrize("mark", ["\x1c", "\x1d", "\x1f", "\u2003", "\x85"])
+def test_space_of_any_kind_around_a_time_is_no_part_of_it(mark: str) -> None:
+    """What Python strips of a text and what it reads a number around are not the same."""
+    (stretch,) = parse_csv(f"start,end\n0.5{mark},{mark}1\n", "a.csv").speech
+    assert (stretch.start_ms, stretch.end_ms) == (500.0, 1000.0)

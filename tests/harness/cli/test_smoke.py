@@ -30,6 +30,7 @@ SECRETS = {
     "TWILIO_API_KEY": "SK" + "b2" * 16,
     "TWILIO_API_SECRET": "c3" * 16,
     "TWILIO_AUTH_TOKEN": "d4" * 16,
+    "HF_TOKEN": "hf_" + "e5" * 16,
     "TURNGAP_AGENT_NUMBER": "+15005550011",
     "TURNGAP_CALLER_NUMBER": "+15005550010",
     "TURNGAP_ALLOWED_NUMBERS": "+15005550010,+15005550011",
@@ -57,7 +58,7 @@ def on_a_free_port(folder: Path, *arguments: str, **variables: str) -> subproces
 
 def leaks(folder: Path, *texts: str) -> list[str]:
     """Return every file and output that contains a number, a SID or a secret."""
-    secrets = [value.encode() for key, value in SECRETS.items() if key.startswith("TWILIO")]
+    secrets = [value.encode() for key, value in SECRETS.items() if key.startswith(("TWILIO", "HF"))]
     names = []
     blobs = {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     blobs |= {f"output {place}": text.encode() for place, text in enumerate(texts)}

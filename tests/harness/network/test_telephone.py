@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from turngap.network import telephone
 from turngap.network.telephone import TelephoneNetwork
 from turngap_agent.errors import ScenarioError
@@ -125,3 +126,11 @@ def test_an_impossible_spread_is_refused(tmp_path: Path) -> None:
     file.write_text("name: mine\nsource: x\nin_ms: {median_ms: 90, p95_ms: 50}\n")
     with pytest.raises(ScenarioError, match=r"mine.yaml:3.*under"):
         telephone.load_telephone_network(str(file))
+
+
+def test_a_spread_without_bounds_is_refused() -> None:
+    """Its draws would not be finite."""
+    with pytest.raises(ValidationError, match="10,000 times"):
+        Spread(median_ms=1e-300, p95_ms=1)
+    widest = network(in_ms=Spread(median_ms=0.001, p95_ms=10), out_ms=Spread(median_ms=0.001, p95_ms=10))
+    assert np.isfinite(telephone.plan_delays_ms(widest, 50)).all()

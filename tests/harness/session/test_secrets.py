@@ -1,4 +1,4 @@
-"""No secret of the environment is in anything that a run writes or prints."""
+"""No secret of the environment is in anything that turngap writes or prints."""
 
 from __future__ import annotations
 
@@ -18,34 +18,41 @@ SECRETS = {
     "TURNGAP_METRICS_TOKEN": "secret-of-the-metrics-page",
     "OPENAI_API_KEY": "sk-secretOfAnotherProduct",
 }
+DEFECT = "from turngap import api; from turngap.cli.app import main; api.load = lambda path: 1 / 0; main()"
+"""A command that ends by a defect of ours: its traceback is printed."""
 
 
 @pytest.mark.timeout(240)
-def test_a_run_keeps_secrets_to_itself(tmp_path: Path) -> None:
-    """Record, turns, logs, recordings, report and exports of a signed run: none has them, nor has the terminal."""
+def test_a_run_and_all_that_is_made_of_it_keep_secrets_to_themselves(tmp_path: Path) -> None:
+    """Record, logs, recordings, report, exports, a comparison, a traceback: none has them, nor has the terminal."""
     scenario = write_scenario(tmp_path, 1)
     environment = {**os.environ, **SECRETS}
 
-    def execute(*arguments: str) -> str:
+    def execute(*arguments: str, program: tuple[str, ...] = ("-m", "turngap")) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "turngap", *arguments],
+            [sys.executable, *program, *arguments],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode in (0, 2), done.stderr
+        assert done.returncode in (0, 1, 2), done.stderr
         return done.stdout + done.stderr
 
     printed = execute("run", str(scenario), "--profile", "scripted", "--out", "results")
     (run,) = [path for path in (tmp_path / "results").iterdir() if path.is_dir()]
-    printed += execute("report", str(run))
-    for kind in ("csv", "perfetto"):
+    printed += execute("report", str(run), "--baseline", str(run))
+    printed += execute("compare", str(run), str(run))
+    for kind in ("csv", "perfetto", "markdown", "junit"):
         printed += execute("export", str(run), "--format", kind, "--out", str(tmp_path / f"exported.{kind}"))
+    crash = execute("report", str(run), program=("-c", DEFECT))
+    assert "ZeroDivisionError" in crash
+    printed += crash
     written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert {"run.json", "turns.jsonl", "agent.log"} <= {path.name for path in written}
+    assert {"run.json", "turns.jsonl", "agent.log", "exported.junit"} <= {path.name for path in written}
     assert any(path.suffix == ".html" for path in written)
+    assert any(path.suffix == ".wav" and "calls" in path.parts for path in written)
     for name, secret in SECRETS.items():
         assert secret not in printed, f"{name} was printed"
         assert [path for path, data in written.items() if secret.encode() in data] == [], f"{name} was written"

@@ -113,3 +113,13 @@ def test_a_pinned_checkpoint_is_loaded_by_its_name(tmp_path: Path, monkeypatch: 
     with pytest.raises(EngineError, match=rf"{tmp_path} .*no config\.json"):
         settings(weights="distil-whisper-large-v3").build()
     assert requested == ["distil-whisper-large-v3"]
+
+
+def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
+    """A checkpoint in the old form could run code: only safetensors are read."""
+    saved = model.load("tiny", torch.device("cpu"), torch.float32, 30)
+    saved.network.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(saved.network.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(EngineError, match="whisper"):
+        model.load(str(tmp_path), torch.device("cpu"), torch.float32, 10)
