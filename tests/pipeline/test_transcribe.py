@@ -62,7 +62,7 @@ def test_a_recording_is_answered_line_by_line(transcriber: Transcriber, tmp_path
     result = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=120, check=True)
     hello, first, second = (json.loads(line) for line in result.stdout.splitlines())
     assert hello == {"event": "ready", "model": MODEL}
-    assert first == {"words": []}
+    assert first == {"words": [], "voice": []}
     assert "no.wav" in second["error"]
 
 
