@@ -34,7 +34,7 @@ from benchmarks.turn_taking.decisions import TurnOutcome, decide
 from benchmarks.turn_taking.figures import LEAST_HOLD_MS, BargainFigures, Share, make_figures
 from benchmarks.turn_taking.hearing import Costs, Hearing
 from benchmarks.turn_taking.operating_points import SCORED_AT_MS, OperatingPoint, ScoredPause
-from benchmarks.turn_taking.tracks import PER_MS, READ, READ_TO_FIT, Track, load_tracks
+from benchmarks.turn_taking.tracks import GATE, PER_MS, READ, READ_TO_FIT, Track, load_tracks
 
 ALONE = ("endpointing.pace=null", "endpointing.cut_off_rate=null", "endpointing.provisional_ms=192")
 SMART_TURN = "endpointing.model={engine: smart_turn}"
@@ -65,7 +65,7 @@ def main() -> int:
         nargs="*",
         default=[READ],
         metavar="CORPUS",
-        help=f"names or paths; {READ} (the default), {READ_TO_FIT}",
+        help=f"names or paths; {READ} (the default), {READ_TO_FIT}, {GATE}",
     )
     parser.add_argument("--prompts", type=int, default=100, help=f"prompts of {READ} (default 100)")
     parser.add_argument("--stt-ms", type=float, default=110, help="modelled transcription (default 110)")
@@ -193,7 +193,7 @@ def _check(rows: Sequence[BargainFigures], fronts: dict[str, dict[str, list[Oper
     """Return the promises: on read prompts no short pause ends a turn; elsewhere one pause in ten, one turn in six."""
     promises = []
     for row in rows:
-        read = row.corpus.startswith(READ)
+        read = row.corpus.startswith((READ, GATE))
         if row.policy == PATIENT and not read:
             pauses, turns = row.pauses_cut, row.turns_cut
             promises += [
@@ -207,7 +207,7 @@ def _check(rows: Sequence[BargainFigures], fronts: dict[str, dict[str, list[Oper
                 check_at_most(f"{row.corpus}: patient cuts off no pause under 400 ms", float(short), 0.0, "", 0)
             )
             promises.append(check_at_most(f"{row.corpus}: patient's median delay", row.p50_ms, 430.0))
-        if row.policy == EAGER and row.corpus in (READ, READ_TO_FIT):
+        if row.policy == EAGER and row.corpus in (READ, READ_TO_FIT, GATE):
             promises.append(check_at_most(f"{row.corpus}: eager's median delay", row.p50_ms, 320.0))
     natural = {
         corpus: lines for corpus, lines in fronts.items() if not corpus.startswith(READ)

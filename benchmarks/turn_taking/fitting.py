@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 from turngap_agent.endpointing.words_and_melody.features import Coefficients, Features
 from turngap_agent.profile.pace import PauseLengths
 
-WORDS = ("sentence", "open_word")
-BOTH = ("sentence", "melody", "open_word")
+WORDS = ("sentence",)
+BOTH = ("sentence", "melody")
 RIDGE = 1.0
-"""The prior on each weight but the constant: normal, variance 1 / RIDGE. An open word is rare in small corpora."""
+"""The prior on each weight but the constant: normal, variance 1 / RIDGE."""
 LEAST_MS = 200
 """Shorter pauses end before anything is asked."""
 Floats = npt.NDArray[np.float64]
@@ -35,7 +35,7 @@ class LabelledPause:
 
 
 def fit_weights(pauses: Sequence[LabelledPause], columns: Sequence[str], base: Coefficients) -> Coefficients:
-    """Return the weights of `columns` and the constant that fit best; the others are those of `base`.
+    """Return the weights of `columns` and the constant that fit best beside the others, which are those of `base`.
 
     Raises:
         ValueError: there are no ends, or no pauses.
@@ -44,10 +44,12 @@ def fit_weights(pauses: Sequence[LabelledPause], columns: Sequence[str], base: C
     if not 0 < over.sum() < len(over):
         raise ValueError("a fit needs ends and pauses")
     values = np.array([[1.0, *(getattr(pause.features, name) for name in columns)] for pause in pauses])
+    others = base.model_copy(update=dict.fromkeys(("constant", *columns), 0.0))
+    given = np.array([special.logit(others.probability(pause.features)) for pause in pauses])
     weights = np.where(over == 1, 0.5 / over.sum(), 0.5 / (len(over) - over.sum())) * len(over)
 
     def loss(betas: Floats) -> float:
-        odds = values @ betas
+        odds = values @ betas + given
         fit = weights * (np.logaddexp(0, odds) - over * odds)
         return float(fit.sum() + RIDGE / 2 * np.square(betas[1:]).sum())
 

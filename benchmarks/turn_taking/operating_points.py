@@ -25,8 +25,8 @@ LONGEST_HOLD_MS = 5000
 ACTION_DELAYS_MS = tuple(range(200, 1001, 100))
 TIMEOUTS_MS = tuple(range(1000, 3501, 500))
 THRESHOLDS = tuple(round(step / 100, 2) for step in range(101))
-RATES = tuple(float(rate) for rate in np.geomspace(0.005, 0.95, 60))
-"""Of the policy that waits by the probability: the rates of cut-offs that it is asked to keep."""
+RATES = tuple(float(rate) for rate in np.geomspace(0.005, 10, 60))
+"""Of the policy that waits by the probability: how many cut-offs it takes for one right answer."""
 Floats = npt.NDArray[np.float64]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,11 @@ from turngap.corpora.opening import open_corpus
 from turngap.corpora.table import CorpusTable, TableRow
 from turngap.corpus import clips
 from turngap.corpus.audio_sources import PromptLibrary, read_sound_file
+from turngap.corpus.clips import build_corpus
 from turngap.corpus.labels import speech_threshold_dbfs
 from turngap.model.records import Clip, Pcm16
+from turngap.session.run_documents import load_scenario
+from turngap_agent.endpointing.words_and_melody.features import load_model
 from turngap_agent.errors import UsageError
 from turngap_agent.telephony import SAMPLE_RATE, mulaw
 
@@ -38,6 +42,10 @@ TAIL_MS = 3000
 """Silence after a track, so that every policy reaches its end."""
 LEAD_MS = 256
 MADE_PAUSES_MS = (250, 400, 700)
+GATE = "gate"
+"""The utterances of the scenario of that name, with their pauses."""
+JOINING = frozenset({"and", "followed", "from", "is", "or", "then", "to"})
+"""A prompt that begins with one of them is the rest of another one."""
 READ, READ_TO_FIT = "read", "read-to-fit"
 """The two halves of the read prompts: judged, and fitted on."""
 
@@ -74,6 +82,8 @@ def load_tracks(name_or_path: str, limit: int) -> list[Track]:
     """
     if name_or_path in (READ, READ_TO_FIT):
         return make_read_tracks(limit, name_or_path)
+    if name_or_path == GATE:
+        return make_scenario_tracks(GATE)
     return read_tracks(open_corpus(name_or_path))
 
 
@@ -114,6 +124,26 @@ def make_read_tracks(limit: int, half: str = READ) -> list[Track]:
     return tracks
 
 
+def make_scenario_tracks(name: str) -> list[Track]:
+    """Return the utterances of a scenario that ships, each alone, with its pauses of 200 ms and more."""
+    corpus = build_corpus(load_scenario(name), print_progress)
+    return [_make_utterance_track(name, corpus.clips[turn.key]) for turn in corpus.scenario.turns]
+
+
+def is_fragment(transcript: str) -> bool:
+    """Whether a prompt is to be joined with others: nobody's turn ends with "incoming call from".
+
+    Its transcript then begins or ends with an ellipsis, ends with a colon, begins with a word that joins it to what
+    came before, or ends with a word that asks for another one.
+    """
+    marks = ("...", "…")
+    words = re.findall(r"[a-z']+", transcript.lower())
+    text = transcript.strip()
+    broken_off = text.startswith(marks) or text.endswith((*marks, ":"))
+    joined = bool(words) and (words[0] in JOINING or words[-1] in load_model().open_words)
+    return broken_off or joined
+
+
 def count_pauses(tracks: Iterable[Track], least_ms: int) -> int:
     """Return how many pauses of at least `least_ms` the tracks have."""
     return sum(
@@ -126,9 +156,10 @@ def _half(name: str) -> str:
 
 
 def _load_sentence(library: PromptLibrary, name: str) -> Clip | None:
-    """Return a prompt if it has three words or more, takes 1 to 8 s and has a certain end; else None."""
+    """Return a prompt if it is complete, has three words or more, takes 1 to 8 s and has a certain end; else None."""
     prompt = library.read(name)
-    if len(clips.clean_transcript(prompt.transcript or "").split()) < 3:
+    transcript = prompt.transcript or ""
+    if len(clips.clean_transcript(transcript).split()) < 3 or is_fragment(transcript):
         return None
     clip = clips.make_clip(name, [prompt])
     return clip if isinstance(clip, Clip) and 8_000 <= len(clip.pcm) <= 64_000 else None
@@ -151,6 +182,15 @@ def _join(spoken: Sequence[Clip], corpus: str, pause_ms: int) -> Track:
             f"{corpus}, {pause_ms} ms between", name, "prompts", pcm, (RecordedTurn(speech, tuple(made), True),)
         )
     return Track(corpus, name, "prompts", pcm, (RecordedTurn(speech, find_pauses(pcm, speech), True),))
+
+
+def _make_utterance_track(corpus: str, clip: Clip) -> Track:
+    lead = make_comfort_noise(LEAD_MS * PER_MS, f"{clip.clip_id}:lead")
+    tail = make_comfort_noise(TAIL_MS * PER_MS, f"{clip.clip_id}:tail")
+    speech = len(lead) + clip.speech_start_sample, len(lead) + len(clip.pcm)
+    pauses = tuple((start + len(lead), end + len(lead)) for start, end in clip.pauses)
+    pcm = _to_telephone(np.concatenate([lead, clip.pcm, tail]))
+    return Track(corpus, clip.clip_id, "prompts", pcm, (RecordedTurn(speech, pauses, True),))
 
 
 def _make_track(table: CorpusTable, rows: Sequence[TableRow]) -> Track:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,21 @@ def test_known_weights_are_found_again() -> None:
     assert fitted.melody == pytest.approx(0.3, abs=0.1)
     assert fitted.constant == pytest.approx(0.0, abs=0.1)
     assert (fitted.dictated, fitted.short_answer) == (BASE.dictated, BASE.short_answer)
+
+
+def test_a_weight_set_by_hand_counts_while_the_others_are_fitted() -> None:
+    """What it explains is not put on the constant."""
+    plain = make_pauses(0.0, 0.8, 0.0)
+    opened = [
+        replace(pause, length_ms=None if at % 5 == 0 else 500.0, features=replace(pause.features, open_word=1.0))
+        for at, pause in enumerate(plain)
+    ]
+    given, ignored = (
+        fitting.fit_weights([*plain, *opened], fitting.WORDS, BASE.model_copy(update={"open_word": weight}))
+        for weight in (-1.5, 0.0)
+    )
+    assert (given.open_word, ignored.open_word) == (-1.5, 0.0)
+    assert given.constant > ignored.constant + 0.5
 
 
 def test_a_feature_that_says_nothing_gets_no_weight() -> None:

@@ -16,7 +16,7 @@ from turngap_agent.engines.settings import EngineKind, EngineSettings
 from benchmarks import turns
 from benchmarks.turn_taking.decisions import decide
 from benchmarks.turn_taking.hearing import Costs, Hearing
-from benchmarks.turn_taking.tracks import RecordedTurn, Track, find_pauses
+from benchmarks.turn_taking.tracks import RecordedTurn, Track, find_pauses, is_fragment
 
 WINDOW = 256
 MODEL = ("endpointing.model={engine: scripted}", "endpointing.min_silence_ms=320", "endpointing.max_silence_ms=640")
@@ -63,6 +63,25 @@ def test_an_answer_that_comes_late_costs_time_alone() -> None:
     assert answer_after(0) == 320
     assert 320 < (answer_after(300) or 0) < 640
     assert answer_after(2000) == 640
+
+
+@pytest.mark.parametrize(
+    ("transcript", "fragment"),
+    [
+        ("The number was successfully...", True),
+        ("...to exit the menu.", True),
+        ("I have a caller waiting, who introduces themselves as:", True),
+        ("incoming call from", True),
+        ("Is set to.", True),
+        ("or 9 to save this message", True),
+        ("press 0 for help", False),
+        ("Please hold while we try to connect you.", False),
+        ("Change to which folder?", False),
+    ],
+)
+def test_a_prompt_that_is_to_be_joined_is_no_turn(transcript: str, fragment: bool) -> None:
+    """By its marks, or by a last word that asks for another one."""
+    assert is_fragment(transcript) is fragment
 
 
 def test_a_pause_is_judged_by_its_own_turns_question(monkeypatch: pytest.MonkeyPatch) -> None:

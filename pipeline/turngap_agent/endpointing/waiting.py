@@ -1,9 +1,10 @@
 """How much silence ends a turn, from the probability that it is over and from the pauses that this caller makes.
 
-A pause of this caller's lasts longer than t with probability S(t). If the turn is over with probability p, whoever
-answers after t of silence cuts the caller off with probability (1 - p) S(t), given that the pause has already lasted
-until the question was asked. The silence asked for is the shortest t for which that is at most the rate of the profile.
-Pure.
+A pause of this caller's lasts longer than t with probability S(t), given that it has lasted until the question was
+asked. If the turn is over with probability p, whoever answers after t of silence cuts the caller off with probability
+(1 - p) S(t), and answers rightly with probability p. The silence asked for is the shortest t for which cut-offs are at
+most the profile's share of right answers, so that it is short where the turn may well be over and long where it surely
+is not. Pure.
 """
 
 from __future__ import annotations
@@ -41,16 +42,16 @@ def silence_ms(
 
     Args:
         probability: 0-1, as judged after `asked_ms` of silence; less is never asked for.
-        cut_off_rate: the share of pauses in which the caller may be cut off, 0-1, both excluded.
+        cut_off_rate: how many cut-offs are taken for one right answer, 0-1, both excluded.
         asked_ms: the silence after which the model was asked.
         lengths: pauses of callers in general.
         own_ms: this caller's pauses of `asked_ms` and more so far in the call.
     """
     median_ms = median_pause_ms(lengths, own_ms)
     goes_on = 1 - probability
-    if goes_on <= cut_off_rate:
+    if goes_on <= cut_off_rate * probability:
         return asked_ms
-    share = cut_off_rate / goes_on * survival(asked_ms, median_ms, lengths.spread)
+    share = cut_off_rate * probability / goes_on * survival(asked_ms, median_ms, lengths.spread)
     if share <= 0:
         return math.inf
-    return max(asked_ms, median_ms * math.exp(lengths.spread * _NORMAL.inv_cdf(1 - share)))
+    return max(asked_ms, median_ms * math.exp(-lengths.spread * _NORMAL.inv_cdf(share)))

@@ -30,9 +30,9 @@ class EndpointingSettings(FrozenModel):
     """The one key for patience: `paces` says which settings it sets. One that is given beside it counts before it."""
     paces: dict[PaceName, Pace] = Field(default_factory=dict)
     cut_off_rate: float | None = Field(None, gt=0, lt=1)
-    """The share of pauses in which the caller may be cut off: from the turn model's probability and the caller's pauses
-    so far follows the silence that ends the turn, between the shortest and the longest. null: `threshold` and `doubt`
-    say it."""
+    """How many cut-offs are taken for one right answer: from the turn model's probability and the caller's pauses so
+    far follows the silence that ends the turn, between the shortest and the longest. null: `threshold` and `doubt` say
+    it."""
     pauses: PauseLengths = PauseLengths()
     """With `cut_off_rate`: how long callers pause."""
     speculate: Literal["none", "transcription", "generation", "synthesis"] = "synthesis"

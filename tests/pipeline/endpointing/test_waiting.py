@@ -25,14 +25,14 @@ def test_the_surer_the_end_the_less_silence(one: float, other: float, rate: floa
 
 @given(st.floats(0, 0.95), RATES, OWN)
 def test_the_wait_keeps_to_the_rate(probability: float, rate: float, own: list[float]) -> None:
-    """The chance that the caller goes on after that silence, given the silence before the question, is the rate."""
+    """The chance that the caller goes on after that silence, over the chance that the turn is over, is the rate."""
     wait = silence_ms(probability, rate, 200, LENGTHS, own)
     median = median_pause_ms(LENGTHS, own)
     before = survival(200, median, LENGTHS.spread)
     if math.isfinite(wait) and before > 1e-9:
         chance = (1 - probability) * survival(wait, median, LENGTHS.spread) / before
-        assert chance <= rate + 1e-6
-        assert wait == 200 or chance == pytest.approx(rate, abs=1e-3)
+        assert chance <= rate * probability + 1e-6
+        assert wait == 200 or chance == pytest.approx(rate * probability, abs=1e-3)
 
 
 @given(OWN, st.floats(100, 5000))
@@ -46,6 +46,7 @@ def test_a_callers_own_pauses_pull_the_median_to_them(own: list[float], pause: f
 
 
 def test_a_turn_that_is_over_for_certain_waits_for_nothing() -> None:
-    """And one that certainly is not over asks for a long silence."""
+    """And one that certainly is not over never ends by itself; one that hardly is asks for a long silence."""
     assert silence_ms(1.0, 0.1, 200, LENGTHS) == 200
-    assert silence_ms(0.0, 0.05, 200, LENGTHS) > 1000
+    assert silence_ms(0.0, 0.05, 200, LENGTHS) == math.inf
+    assert 1000 < silence_ms(0.05, 0.5, 200, LENGTHS) < 2000

@@ -36,6 +36,14 @@ def test_a_whole_sentence_is_more_of_an_end_than_an_open_one() -> None:
     assert judge(model, pause("I need a", 0.5)) < judge(model, pause("I need rooms", 0.5))
 
 
+@pytest.mark.parametrize("words", ["Thursday", "Thursday at ten", "Sierra, Mike, November."])
+def test_of_few_words_the_language_models_probability_says_nothing(words: str) -> None:
+    """They are as often an answer as the beginning of one; only a last word that asks for another counts."""
+    model = make()
+    assert judge(model, pause(words, 0.01)) == judge(model, pause(words, 0.9))
+    assert judge(model, pause(f"{words} and", None)) < judge(model, pause(words, None))
+
+
 def test_without_words_the_turn_is_not_over() -> None:
     """Nothing was understood, so nothing could be answered."""
     assert judge(make(), pause("", None)) == 0.0
@@ -47,6 +55,9 @@ def test_without_words_the_turn_is_not_over() -> None:
         ("What is your number?", "four one five", 1.0, 0.0),
         ("Thank you. Could you spell that?", "B R O", 0.0, 0.0),
         ("Please spell your name.", "B R O", 1.0, 0.0),
+        ("Tell me your number.", "four one five", 1.0, 0.0),
+        ("I have your number here.", "oh good", 0.0, 0.0),
+        ("What is your number? One moment.", "four one five", 0.0, 0.0),
         ("Is that right?", "yes it is", 0.0, 1.0),
         ("Is that right?", "the other one", 0.0, 0.0),
         ("Good. Do you have a reference number?", "yes", 0.0, 1.0),

@@ -49,7 +49,7 @@ def test_a_setting_beside_the_pace_counts_before_it(order: int) -> None:
     """In whichever order they are given."""
     overrides = ("endpointing.pace=eager", "endpointing.min_silence_ms=320")[::order]
     settings = profile.load("cpu", overrides).endpointing
-    assert (settings.min_silence_ms, settings.provisional_ms) == (320, 96)
+    assert (settings.min_silence_ms, settings.provisional_ms) == (320, 64)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ SHIPPED = Path(__file__).parent / "coefficients.yaml"
 _SOFT = 0.01
 """Keeps the log odds of a probability near 0 or 1 within ±4.6: a model's own last per mille says nothing."""
 _WORDS = re.compile(r"[a-z']+|\d+")
+_FEW_WORDS = 3
+"""Of so few words the language model's probability says nothing: "Thursday" is as often an answer as a beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Features:
     """One pause. A feature that is not known is 0, which moves nothing."""
 
     sentence: float
-    """Log odds of the language model's probability that the sentence ends there."""
+    """Log odds of the language model's probability that the sentence ends there, where there are words enough."""
     melody: float
     """Log odds of the probability, from the sound, that the turn is complete."""
     open_word: float
@@ -69,7 +71,9 @@ class FittedModel(FrozenModel):
     words_and_melody: Coefficients
     open_words: frozenset[str]
     dictated_words: frozenset[str]
-    """In an agent's question: what asks for a number, a name, a spelling."""
+    """In an agent's question or request: what asks for a number, a name, a spelling."""
+    request_words: frozenset[str] = frozenset()
+    """In an agent's last sentence without a question mark: what makes it a request all the same."""
     yes_no_openings: tuple[str, ...]
     """How a question for yes or no begins."""
     yes_no_answers: frozenset[str]
@@ -87,12 +91,14 @@ def load_model(path: Path = SHIPPED) -> FittedModel:
 def read_features(pause: Pause, model: FittedModel, melody: float | None = None) -> Features:
     """Return the features of a pause; `melody` is the probability, 0-1, that it sounds complete, None if unheard."""
     words = _WORDS.findall(pause.words.lower())
-    question = _WORDS.findall(pause.question.lower())
     asked = " ".join(_WORDS.findall(re.split(r"[.!?]", pause.question.strip().rstrip(".!? ").lower())[-1]))
-    yes_no = asked.startswith(model.yes_no_openings) and pause.question.rstrip().endswith("?")
-    dictated = bool(model.dictated_words.intersection(question))
+    asks = pause.question.rstrip().endswith("?")
+    yes_no = asked.startswith(model.yes_no_openings) and asks
+    request = asks or bool(model.request_words.intersection(asked.split()))
+    dictated = request and bool(model.dictated_words.intersection(asked.split()))
+    sentence = pause.sentence_end if len(words) > _FEW_WORDS else None
     return Features(
-        sentence=0.0 if pause.sentence_end is None else log_odds(pause.sentence_end),
+        sentence=0.0 if sentence is None else log_odds(sentence),
         melody=0.0 if melody is None else log_odds(melody),
         open_word=float(bool(words) and words[-1] in model.open_words),
         dictated=float(dictated and not yes_no),
