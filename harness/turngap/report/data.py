@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -32,10 +32,10 @@ class ReportData:
     """Columns at_s, gpu, used_mib (and more); None without samples."""
     process: pd.DataFrame | None
     """Columns at_s, cpu_percent, rss_mib (and more)."""
-    stages: Mapping[str, StageDocument]
-    """The engines that were measured alone, by stage."""
     notes: tuple[str, ...]
     """What was left out in reading."""
+    stages: Mapping[str, StageDocument] = field(default_factory=dict)
+    """The engines that were measured alone, by stage."""
 
 
 def read_report_data(path: Path) -> ReportData:
@@ -52,7 +52,7 @@ def read_report_data(path: Path) -> ReportData:
     gpu = _samples(path / store.GPU, ("at_s", "gpu", "used_mib"), notes)
     process = _samples(path / store.PROCESS, ("at_s", "cpu_percent", "rss_mib"), notes)
     stages, left_out = read_stages(path, record.profile)
-    return ReportData(path, record, run.turns, gpu, process, stages, (*notes, *left_out))
+    return ReportData(path, record, run.turns, gpu, process, (*notes, *left_out), stages)
 
 
 def _samples(path: Path, columns: tuple[str, ...], notes: list[str]) -> pd.DataFrame | None:
