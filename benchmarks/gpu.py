@@ -1,4 +1,4 @@
-"""Measures this machine's GPU in ten minutes (calibration, weightless turns, CSM, memory) and writes a report.
+"""Measures this machine's GPU in ten minutes (calibration, weightless turns, stages, CSM, memory); writes a report.
 
     python -m benchmarks.gpu
 

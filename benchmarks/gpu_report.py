@@ -7,6 +7,8 @@ from typing import Any
 
 from benchmarks.gpu_steps import GAP
 
+STAGE_COLUMNS = ("stage", "first output p50, ms", "floor, ms", "times the floor", "")
+
 
 def markdown(result: Mapping[str, Any]) -> str:
     """Return the report: steps, turn gap and stages, CSM, memory, and what was not measured."""
@@ -17,6 +19,13 @@ def markdown(result: Mapping[str, Any]) -> str:
     lines += [f"\n{step['name']}: {'; '.join(step['notes'])}." for step in steps.values() if step.get("notes")]
     if "turns" in figures:
         lines += _turns_section(figures["turns"])
+    if "stages" in figures:
+        lines += [
+            "",
+            "## Stages alone",
+            "",
+            *_table(STAGE_COLUMNS, [_stage_row(*one) for one in figures["stages"].items()]),
+        ]
     if "csm" in figures:
         lines += _csm_section(figures["csm"])
     if "memory" in figures:
@@ -24,6 +33,14 @@ def markdown(result: Mapping[str, Any]) -> str:
         lines += ["", "## Memory", "", *_table(("held by", "MiB"), rows)]
     lines += ["", "## Machine", "", *_table(("", ""), [(key, str(value)) for key, value in result["machine"].items()])]
     return "\n".join(lines) + "\n"
+
+
+def _stage_row(stage: str, document: Mapping[str, Any]) -> tuple[str, ...]:
+    if "error" in document:
+        return stage, "–", "–", "–", document["error"]
+    first, floor, distance = document["first_output_ms"], document["floor_ms"], document["distance_to_floor"]
+    numbers = (_figure(first["p50"], 1), _figure(floor, 2), _figure(distance, 1))
+    return stage, *numbers, document["engine"]
 
 
 def _step_row(step: Mapping[str, Any]) -> tuple[str, ...]:

@@ -132,6 +132,33 @@ def _read_turns(options: StepOptions, stdout: str) -> StepResult:
     return StepResult(text, record, invalid=record["verdict"] == "INVALID")
 
 
+def _stages_command(options: StepOptions, left_s: float) -> list[str]:
+    limit_s, stages = max(10.0, left_s - 10), "tts" if options.tiny else "tts,stt,llm"  # the most valuable first
+    return [
+        sys.executable,
+        "-m",
+        "benchmarks.gpu_stages",
+        options.profile,
+        f"{limit_s:.0f}",
+        stages,
+        *options.overrides,
+    ]
+
+
+def _read_stages(_: StepOptions, stdout: str) -> StepResult:
+    output = json.loads(stdout.splitlines()[-1] if stdout else "")
+    texts = [_stage_text(name, document) for name, document in output.items()]
+    return StepResult("; ".join(texts), output, invalid=all("error" in document for document in output.values()))
+
+
+def _stage_text(name: str, document: dict[str, Any]) -> str:
+    if "error" in document:
+        return f"{name}: not measured ({document['error']})"
+    distance = document["distance_to_floor"]
+    far = f", {distance:.1f} times the floor" if distance is not None else ""
+    return f"{name}: first output {document['first_output_ms']['p50']:.1f} ms at p50{far}"
+
+
 def report_file(options: StepOptions) -> Path:
     """Return the file of the turns' report; one of an older run is deleted before the turns run."""
     return options.folder / f"{options.folder.name}.html"
@@ -181,6 +208,14 @@ STEPS = (
         0.87,
         _turns_command,
         _read_turns,
+    ),
+    GpuStep(
+        "stages",
+        ("turngap.cli.stage", "turngap_agent.loading", "onnxruntime", "torch", "transformers"),
+        _PROJECT,
+        0.15,
+        _stages_command,
+        _read_stages,
     ),
     # Last: partial results are useful, its kernels have been compiled for the turns, and it may take all that is left.
     GpuStep(

@@ -147,6 +147,7 @@ def _stage(
     floor: Annotated[
         bool, typer.Option("--floor/--no-floor", help="Measure the machine, and compute the floor.")
     ] = True,
+    check: Annotated[bool, typer.Option("--check", help="Check the options, and do nothing.")] = False,
 ) -> None:
     """Measure one engine on the inputs at stdin, and print a JSON document; `turngap stage` starts it."""
     from turngap_agent.stage import command
@@ -161,7 +162,7 @@ def _stage(
         place=place,
         with_floor=floor,
     )
-    raise typer.Exit(command.run(options))
+    raise typer.Exit(0 if check else command.run(options))
 
 
 def main(arguments: list[str] | None = None) -> int:

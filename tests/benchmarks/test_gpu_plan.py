@@ -134,3 +134,18 @@ def test_a_limit_moves_every_step_with_it(tmp_path: Path) -> None:
         assert left_s["csm"] == limit_s
         assert left_s["turns"] == pytest.approx(0.87 * limit_s)
     assert gpu.LIMIT_S == 600.0
+
+
+def test_stages_are_measured_one_by_one_and_what_failed_is_said() -> None:
+    """The step is invalid only where no stage was measured; what a killed process had printed counts."""
+    step = next(one for one in gpu_steps.STEPS if one.name == "stages")
+    options = gpu_steps.StepOptions(Path(), False, "weightless-hf", 93, ("tts.slots=1",))
+    assert step.command(options, 100)[-4:] == ["weightless-hf", "90", "tts,stt,llm", "tts.slots=1"]
+    measured = {"distance_to_floor": 2.5, "first_output_ms": {"p50": 31.4}}
+    lines = [{"tts": measured}, {"tts": measured, "stt": {"error": "it took longer than 40 s"}}]
+    result = step.read(options, "\n".join(json.dumps(line) for line in lines))
+    assert result.text == (
+        "tts: first output 31.4 ms at p50, 2.5 times the floor; stt: not measured (it took longer than 40 s)"
+    )
+    assert not result.invalid
+    assert step.read(options, json.dumps({"tts": {"error": "no"}})).invalid

@@ -23,6 +23,7 @@ from turngap_agent.endpointing import EventKind, Voicing
 from turngap_agent.endpointing.policies import SilenceEndpointer
 from turngap_agent.endpointing.smart_turn.engine import SmartTurn
 from turngap_agent.endpointing.smart_turn.settings import SmartTurnSettings
+from turngap_agent.engines import EngineKind
 from turngap_agent.errors import EngineError, WeightsError
 from turngap_agent.llm import JudgesSentences, Message, Request
 from turngap_agent.llm.onnx.engine import OnnxChat
@@ -30,6 +31,13 @@ from turngap_agent.llm.onnx.settings import OnnxSettings
 from turngap_agent.loading import Engines
 from turngap_agent.profile.sections import BargeInSettings, EndpointingSettings
 from turngap_agent.resample import Downsampler, to_16k
+from turngap_agent.stage.cold_start import load_engine
+from turngap_agent.stage.command import make_options
+from turngap_agent.stage.counting import measure_floor
+from turngap_agent.stage.inputs import StageInput
+from turngap_agent.stage.measurement import measure_units
+from turngap_agent.stage.split import split_units
+from turngap_agent.stage.units import make_work
 from turngap_agent.stt import AudioF32, Transcript
 from turngap_agent.telephony import mulaw
 
@@ -435,3 +443,37 @@ print(sum(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) 
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert int(done.stdout) < 1200
+
+
+@pytest.mark.parametrize("stage", ["vad", "turn", "stt", "llm", "tts"])
+def test_the_parts_of_an_engine_add_up_to_the_whole(loaded: Engines, prompts: Path, stage: EngineKind) -> None:
+    """Within 2 %, as `turngap stage` asks for them; and each part that the engine declares was done."""
+    audio = recording(prompts, "vm-options")[:16_000]
+    given = StageInput("vm-options", "I need to change my booking", audio, ("I will find out for you.",))
+    engine = getattr(loaded, stage)
+    measured = asyncio.run(measure_units(make_work(stage, engine), [given], 2, None))
+    split = split_units(engine, stage, measured.units)
+    assert split.parts_ms is not None, split.note
+    assert abs(sum(split.parts_ms.values()) - split.whole_ms) <= 0.02 * split.whole_ms
+    assert set(engine.parts) <= {part for part, took_ms in split.parts_ms.items() if took_ms > 0}
+
+
+@pytest.mark.parametrize("stage", ["vad", "stt", "llm", "tts"])
+def test_the_work_of_an_engine_is_counted_from_its_own_model(prompts: Path, stage: EngineKind) -> None:
+    """Weights are read and products done in the parts that have a network, and the floor is under what was measured."""
+    audio = recording(prompts, "vm-options")[:8_000]
+    given = StageInput("vm-options", "Yes", audio, ("Yes.",))
+    networks = {"vad": {"network"}, "stt": {"encoder", "decoder"}, "llm": {"prefill", "decode"}, "tts": {"network"}}
+    options = make_options(stage, "cpu")
+
+    async def measure() -> tuple[dict[str, Any] | None, str]:
+        engine = (await load_engine(options.settings)).engine
+        measured = await measure_units(make_work(stage, engine), [given], 1, None)
+        return await measure_floor(options, engine, engine.close, measured.units)
+
+    floor, why = asyncio.run(measure())
+    assert floor is not None, why
+    assert set(floor["parts"]) == networks[stage]
+    assert all(part["bytes"] > 0 and part["operations"] > 0 for part in floor["parts"].values())
+    assert floor["ms"] > 0
+    assert floor["distance"] == pytest.approx(floor["measured_ms"] / floor["ms"])

@@ -76,6 +76,9 @@ def run(options: StageOptions, *, as_json: bool) -> int:
     spoken = {turn.key for turn in request.scenario.turns if turn.has_words}
     if not spoken:
         raise UsageError(f"scenario {request.scenario.name!r} has no spoken turn: a stage has nothing to work on")
+    code, _ = measure(options, plan.profile_data(request), None)
+    if code:
+        return code
     clips = corpus.build_corpus(request.scenario, lambda line: _show(errors, f"turngap: {line}"))
     inputs = make_inputs(clips, request.profile, options.repeats)
     code, document = measure(options, plan.profile_data(request), inputs)
@@ -92,9 +95,11 @@ def run(options: StageOptions, *, as_json: bool) -> int:
 
 
 def measure(
-    options: StageOptions, profile: dict[str, Any], inputs: dict[str, Any]
+    options: StageOptions, profile: dict[str, Any], inputs: dict[str, Any] | None
 ) -> tuple[int, dict[str, Any] | None]:
     """Run the agent's program; return its exit code and its document, None where it has printed an error instead.
+
+    Without `inputs` it only checks the options.
 
     Raises:
         AgentError: it printed neither.
@@ -102,17 +107,18 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{profile['name']}.yaml"
         file.write_text(yaml.safe_dump(profile, sort_keys=False), "utf-8")
+        check = ["--check"] if inputs is None else []
         done = subprocess.run(
-            child.leashed(child.python_command(MODULE, *options.arguments(file))),
+            child.leashed(child.python_command(MODULE, *options.arguments(file), *check)),
             input=json.dumps(inputs),
             stdout=subprocess.PIPE,
             text=True,
             check=False,
             env=_environment(folder if options.trace is not None else None),
         )
-        if options.trace is not None and done.returncode == 0:
+        if options.trace is not None and inputs is not None and done.returncode == 0:
             write_trace(options, Path(folder), profile["name"])
-    if done.returncode > 0 and not done.stdout:
+    if inputs is None or (done.returncode > 0 and not done.stdout):
         return done.returncode, None
     try:
         document: dict[str, Any] = json.loads(done.stdout)
