@@ -20,7 +20,7 @@ from turngap.store.folder import RunFolder
 from turngap.verdict.budget import Budget, Limit
 from turngap.verdict.validity import OWN_OPENINGS
 from turngap_agent import profile as profiles
-from turngap_agent.errors import ProfileError, RunFolderError, ScenarioError, UsageError
+from turngap_agent.errors import AgentError, ProfileError, RunFolderError, ScenarioError, UsageError
 from turngap_agent.inject import Injection
 
 from tests.harness import report_builders as builders
@@ -168,7 +168,7 @@ def test_a_delay_that_the_agent_would_refuse_is_refused_before_anything_starts(s
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:99999/", "ws://:80/", "http://a/", "ws://a:x/"])
 def test_a_url_that_cannot_be_an_agent_is_refused_at_once(scenario: Path, url: str) -> None:
     """Before the calibration, which takes a while."""
-    with pytest.raises(UsageError, match="--url"):
+    with pytest.raises((UsageError, AgentError), match="--url"):
         plan.plan_run(str(scenario), url=url)
 
 
