@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from turngap_agent import worker
+from turngap_agent import memory, worker
 from turngap_agent.endpointing import TurnModel, VoiceActivityEngine
 from turngap_agent.engines import EngineKind, EngineSettings, LoadedEngine, Placement
 from turngap_agent.errors import EngineError, TurngapError
@@ -26,9 +27,14 @@ CONTEXT = "cuda"
 """Not an engine: what CUDA takes for the agent's process as such."""
 
 
-@dataclass(frozen=True, slots=True)
+CLOSE_S = 5.0
+"""An engine that does not close within this time is left: its thread is stuck."""
+_log = logging.getLogger("turngap.engines")
+
+
+@dataclass(slots=True)
 class Engines:
-    """The loaded, warm engines of one profile, shared by all calls."""
+    """The loaded, warm engines of one profile, shared by all calls. One that is stuck is replaced by a fresh one."""
 
     vad: VoiceActivityEngine
     stt: SpeechToText
@@ -43,14 +49,23 @@ class Engines:
     """None where the endpointing policy uses none."""
     gpu: Sharing | None = None
     """The GPU that they share; None if they use none."""
+    settings: dict[EngineKind, EngineSettings] = field(default_factory=dict)
+    """By stage, what an engine was built from, and a fresh one can be."""
+    host_mib: dict[str, float] = field(default_factory=dict)
+    """By stage, how much more of the host's memory the process held after it had loaded and warmed up."""
+    wrap: Wrap | None = None
+    """What is put around each engine, a fresh one too."""
+    stuck: bool = False
+    """Whether an engine holds a thread that may never end: the process cannot wait for its threads."""
 
     def kv_cache(self) -> KvCache | None:
         """What the language model reserves for keys and values, and used of it; None where it does not report it."""
         return self.llm.kv_cache() if isinstance(self.llm, ReservesKvCache) else None
 
     async def close(self) -> None:
-        """Close all of them, even if one raises; the first error is raised after all have been closed."""
-        await _close_all((self.vad, self.turn, self.stt, self.llm, self.tts, self.gpu))
+        """Close all of them, even if one raises or hangs; the first error is raised after all have been closed."""
+        closed = await _close_all((self.vad, self.turn, self.stt, self.llm, self.tts, self.gpu))
+        self.stuck = self.stuck or not closed
 
 
 async def load(profile: Profile, wrap: Wrap | None = None) -> Engines:
@@ -62,6 +77,8 @@ async def load(profile: Profile, wrap: Wrap | None = None) -> Engines:
         WeightsError: a model is missing and cannot be fetched.
     """
     loaded: dict[str, Any] = {}
+    resolved: dict[EngineKind, EngineSettings] = {}
+    host: dict[str, float] = {}
     held: dict[str, float] = {}
     gpu = await Sharing.open(profile)
     try:
@@ -77,9 +94,11 @@ async def load(profile: Profile, wrap: Wrap | None = None) -> Engines:
         for stage, chosen in in_order.items():
             settings = chosen.for_calls(profile.limits.simultaneous_calls)
             settings = gpu.with_environment(settings) if gpu is not None else settings
+            resolved[stage], rss = settings, memory.resident_mib()
             engine = await _explain_failure(settings, asyncio.to_thread(_build, settings))
             loaded[stage] = wrap(stage, engine) if wrap is not None else engine
             await _explain_failure(settings, loaded[stage].warm_up())
+            host[stage] = memory.resident_mib() - rss
             before = _note_held(held, stage, gpu, before)
         if gpu is not None:
             await gpu.check()
@@ -88,7 +107,7 @@ async def load(profile: Profile, wrap: Wrap | None = None) -> Engines:
             await _close_all((*loaded.values(), gpu))
         raise
     models = {stage: engine.describe() for stage, engine in loaded.items()}
-    return Engines(**loaded, models=models, memory_mib=held, gpu=gpu)
+    return Engines(**loaded, models=models, memory_mib=held, gpu=gpu, settings=resolved, host_mib=host, wrap=wrap)
 
 
 async def load_one(settings: EngineSettings) -> Any:
@@ -123,16 +142,25 @@ def _note_held(held: dict[str, float], section: str, gpu: Sharing | None, before
     return before
 
 
-async def _close_all(engines: Iterable[Any]) -> None:
+async def _close_all(engines: Iterable[Any]) -> bool:
+    """Close them; return whether all did so in time."""
     first: BaseException | None = None
+    in_time = True
     for engine in engines:
         try:
             if engine is not None:
-                await engine.close()
+                closing = asyncio.ensure_future(engine.close())
+                await asyncio.wait({closing}, timeout=CLOSE_S)
+                if closing.done():
+                    closing.result()
+                else:
+                    in_time = False
+                    _log.error("%s does not close within %g s, and is left", type(engine).__name__, CLOSE_S)
         except BaseException as error:  # noqa: BLE001 - raised below: a cancelled close must not leave MPS running
             first = first or error
     if first is not None:
         raise first
+    return in_time
 
 
 def _order_for_loading(profile: Profile, total_mib: float) -> dict[EngineKind, EngineSettings]:

@@ -11,16 +11,17 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 
 from turngap_agent.clock import now_ns
 
 
 class Meter:
-    """The meter of one attempt; safe from any thread."""
+    """The meter of one attempt, or of a part of it that counts for a `parent` too; safe from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Meter | None = None) -> None:
+        self._parent = parent
         self._lock = threading.Lock()
         self._done_ns = 0
         self._since_ns: dict[object, int] = {}
@@ -34,7 +35,8 @@ class Meter:
         with self._lock:
             self._since_ns[work] = now_ns()
         try:
-            yield
+            with nullcontext() if self._parent is None else self._parent.busy():
+                yield
         finally:
             with self._lock:
                 self._done_ns += now_ns() - self._since_ns.pop(work)
@@ -52,7 +54,8 @@ class Meter:
         with self._lock:
             self._idle_ns[rest] = now_ns()
         try:
-            yield
+            with nullcontext() if self._parent is None else self._parent.idle():
+                yield
         finally:
             with self._lock:
                 self._done_ns -= now_ns() - self._idle_ns.pop(rest)
@@ -65,6 +68,12 @@ class Meter:
             running = sum(now - since for since in self._since_ns.values())
             idle = sum(now - since for since in self._idle_ns.values())
             return (self._done_ns + running - idle) / 1e6
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an engine works for it now."""
+        with self._lock:
+            return bool(self._since_ns)
 
     async def wait_idle(self, within_s: float) -> bool:
         """Return True when nothing works for the attempt any more; False if something still does after `within_s`."""

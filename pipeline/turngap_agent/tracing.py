@@ -139,6 +139,12 @@ BESIDE_VOID = "turngap.beside_void"
 """True if that wait was given up: an engine worked for a void attempt beside this one."""
 ERROR = "turngap.error"
 """Why the attempt produced no reply, in one line; absent if it did. If something was heard, it is an apology."""
+FAULT_STAGE = "turngap.fault.stage"
+"""With ERROR, where an engine is to blame: "vad", "turn", "stt", "llm" or "tts"."""
+FAULT_KIND = "turngap.fault.kind"
+"""What it did: "raised", "deadline" (no answer in time), "nothing", "garbage", or "replaced" (out of service)."""
+FAULT_DEADLINE_MS = "turngap.fault.deadline_ms"
+"""The deadline that it missed."""
 
 # Attributes of the turn span that a language model's server reports for the attempt's request; absent otherwise.
 LLM_QUEUE_MS = "turngap.llm.queue_ms"

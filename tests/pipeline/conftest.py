@@ -308,11 +308,12 @@ def serve() -> Callable:
 
     from turngap_agent import loading, profile
     from turngap_agent.call import Agent
+    from turngap_agent.call.announcements import make_announcements
     from turngap_agent.inject import Injection
     from turngap_agent.inject.engines import wrap_engine
+    from turngap_agent.replacements import Replacements
     from turngap_agent.server import app as server
     from turngap_agent.server.admission import Admission
-    from turngap_agent.server.announcements import make_announcements
     from turngap_agent.server.hosting import AgentHttpServer
     from turngap_agent.server.serve import listen
     from turngap_agent.telemetry.metrics import LoopLag, Metrics
@@ -323,15 +324,22 @@ def serve() -> Callable:
     ) -> AsyncIterator[Served]:
         chosen = profile.load("scripted", (*AT_ONCE, AT_ANY_PACE, NO_LANDING, *overrides))
         loaded = await loading.load(chosen, wrap_engine if faults else None)
-        announcements = await make_announcements(chosen.announcements, loaded.tts)
+        announcements = await make_announcements(chosen, loaded.tts)
         loaded = replace(loaded, **replaced)
         loaded = replace(loaded, vad=Followed(loaded.vad))
         listener = listen("127.0.0.1", 0)
         admission = Admission(chosen.limits.simultaneous_calls, token, chosen.limits.calls_a_minute)
         lag, traces = LoopLag(), Traces()
         metrics = Metrics(lag, lambda: admission.active, lambda: 0, loaded.kv_cache)
+        overseer = Replacements(chosen, loaded, metrics)
         agent = Agent(
-            chosen, loaded, Injection.parse(inject, faults=faults), metrics, traces, announcements=announcements
+            chosen,
+            loaded,
+            Injection.parse(inject, faults=faults),
+            metrics,
+            traces,
+            announcements=announcements,
+            overseer=overseer,
         )
         ready = asyncio.Event()
         http = AgentHttpServer(server.create_app(agent, admission, lag), ready.set)
@@ -342,5 +350,6 @@ def serve() -> Callable:
         finally:
             http.should_exit = True
             await serving
+            await overseer.close()
 
     return serve

@@ -8,7 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
+from turngap_agent.call import Agent
+from turngap_agent.call.checks import check_probability
+from turngap_agent.clock import now_ns
+from turngap_agent.deadlines import Guard
 from turngap_agent.endpointing import EndpointEvent, JudgesPauses, Pause, TurnModel
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import LanguageModel, Message, ReadsAhead, Request
@@ -29,15 +34,19 @@ class CompletionQueries:
         audio: Callable[[EndpointEvent], AudioF32],
         pause: Callable[[EndpointEvent], Awaitable[Pause]],
         on_answer: Callable[[EndpointEvent, float], Awaitable[None]],
+        agent: Agent,
         call_sid: str,
     ) -> None:
         """Args:
         audio: returns the turn's audio up to an event's sample, 8 kHz.
         pause: returns the turn up to there with its words, once these are known.
         on_answer: takes the probability, 0-1, that the caller is done.
+        agent: has the deadline.
         call_sid: for the log.
         """
         self._audio, self._pause, self._on_answer, self._call_sid = audio, pause, on_answer, call_sid
+        self._guard = Guard(agent.overseer)
+        self._limit_ms = agent.profile.deadlines.turn_ms
         self._event: EndpointEvent | None = None
         self._submitted = asyncio.Event()
 
@@ -62,10 +71,11 @@ class CompletionQueries:
                     pause = await self._pause(event)
                     if self._event is not event:  # the caller has resumed meanwhile
                         continue
-                    probability = await model.judge(pause)
+                    work = partial(model.judge, pause)
                 else:
-                    probability = await model.completeness(self._audio(event))
-            except Exception as error:  # noqa: BLE001  # whatever a model raises, the call continues
+                    work = partial(model.completeness, self._audio(event))
+                probability = await self._guard.result("turn", self._limit_ms, "turn_ms", work, check_probability)
+            except Exception as error:  # noqa: BLE001  # whatever a pause's words cost, the call continues
                 _log.error("%s: the turn model failed: %s", self._call_sid, " ".join(str(error).split()))
                 continue
             await self._on_answer(event, probability)
@@ -154,16 +164,17 @@ class CancelledWork:
         return bool(self._attempts)
 
     async def wait(self, within_s: float | None = None) -> bool:
-        """Return when the work of all cancelled attempts has stopped, or is given up after `within_s` each.
+        """Return when the work of all cancelled attempts has stopped, or is given up after `within_s`.
 
         False when an engine was given up: its work continues beside later work.
         """
         within_s = ABANDONED_S if within_s is None else within_s
+        until_ns = now_ns() + round(within_s * 1e9)
         all_stopped = True
         for attempt in tuple(self._attempts):
             task, meter = attempt
             await asyncio.wait([task])
-            if not await meter.wait_idle(within_s):
+            if not await meter.wait_idle(max(0.0, (until_ns - now_ns()) / 1e9)):
                 all_stopped = False
                 _log.warning("an engine is still at work %g s after its attempt was cancelled", within_s)
             if attempt in self._attempts:

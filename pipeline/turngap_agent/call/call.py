@@ -15,6 +15,7 @@ from typing import Any
 from turngap_agent.call import Agent
 from turngap_agent.call.background import CompletionQueries, run_until_failure
 from turngap_agent.call.floor import Floor
+from turngap_agent.call.hearing import Hearing
 from turngap_agent.call.inbound import InboundAudio
 from turngap_agent.call.interruption import Move
 from turngap_agent.call.outbound import OutboundAudio
@@ -24,7 +25,7 @@ from turngap_agent.endpointing import EndpointEvent, EventKind, Voicing
 from turngap_agent.endpointing.policies import make_endpointer
 from turngap_agent.inject import DelayLine
 from turngap_agent.telemetry.recorder import CallNotes
-from turngap_agent.telephony import FRAME_NS, mulaw
+from turngap_agent.telephony import FRAME_NS
 from turngap_agent.telephony.messages import InboundMedia
 from turngap_agent.telephony.script import TurnScript
 from turngap_agent.tracing import Stage
@@ -42,11 +43,11 @@ class Call:
             call_sid, now_ns(), live=agent.exporter if agent.live_spans else None, clauses=agent.exporter
         )
         self._inbound = InboundAudio(2 * longest_turn_samples(agent))
-        self._detector = agent.engines.vad.detector()
+        self._hearing = Hearing(agent, self._inbound.audio.codes, call_sid)
         self._endpointer = make_endpointer(agent.profile.endpointing)
         self._floor = Floor(agent.profile, outbound)
         self._turns = Turns(agent, self._inbound, outbound, self._floor, self._notes, script)
-        self._queries = CompletionQueries(self._turns.audio, self._turns.pause, self._take_completion, call_sid)
+        self._queries = CompletionQueries(self._turns.audio, self._turns.pause, self._take_completion, agent, call_sid)
         self._deciding = asyncio.Lock()
         self._decisions: DelayLine[EndpointEvent | Move] = DelayLine(
             agent.injection.delay_ns(Stage.ENDPOINTING), self._act
@@ -66,13 +67,13 @@ class Call:
         """Listen and answer until cancelled.
 
         Raises:
-            EngineError: the detector failed; without it there is no call.
+            GivenUpError: too many turns in a row have failed.
         """
         lines: list[DelayLine[Any]] = [self._decisions, self._outbound.delay_line]
         work: list[Callable[[], Awaitable[None]]] = [line.run for line in lines if line.needs_task]
         if (model := self._agent.engines.turn) is not None:
             work.append(partial(self._queries.run, model))
-        await run_until_failure(self._listen, self._keep_time, *work)
+        await run_until_failure(self._listen, self._keep_time, self._turns.watch_failures, *work)
 
     async def close(self) -> None:
         """End the call: stop all work, and hand the spans over."""
@@ -82,14 +83,11 @@ class Call:
         _log.info("%s: ended, %d turns", self._notes.call_sid, self._turns.count)
 
     async def _listen(self) -> None:
-        fed = 0
         while True:
             await self._audio_added.wait()
             self._audio_added.clear()
             # All audio since the last time, so that a detector that was held up catches up at once.
-            end = self._inbound.audio.end
-            pcm, fed = mulaw.decode(self._inbound.audio.codes(fed, end)), end
-            for voicing in await self._detector.push(pcm):
+            for voicing in await self._hearing.judge(self._inbound.audio.end):
                 await self._decide(partial(self._judge, voicing))
 
     async def _keep_time(self) -> None:

@@ -32,8 +32,10 @@ class Question:
     history: tuple[Message, ...]
     context: tuple[ContextUtterance, ...]
     max_tokens: int
-    apology: str = ""
-    """Spoken if the language model fails."""
+    speech_samples: int = 0
+    """How long the caller has spoken, as the detector heard it."""
+    last_chance: bool = False
+    """Whether the call ends if this fails too: then it says the last words, in place of an apology."""
     preface: str = ""
     """A clause to say before what the language model says."""
     script: TurnScript | None = None

@@ -4,35 +4,45 @@ Three coroutines follow the transcript, so that the language model continues whi
 audio is ready (but held) until the end of the turn is confirmed: `_generate` → clauses → `_synthesise` → messages →
 `_deliver`. Until then a language model that generates on demand makes no more than the first clause. The end of a stage
 is the start of the next, one reading of the clock, so no time falls between stages.
+
+An engine that fails costs the reply, or the rest of it: the caller hears an apology whose audio was made at the start.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Sized
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
-from turngap_agent import meter, tracing
+from turngap_agent import deadlines, meter, tracing
+from turngap_agent.call import Agent
+from turngap_agent.call.announcements import Announcement, choose_texts
+from turngap_agent.call.checks import ClauseAudio, ReplyText, check_probability, check_transcript
 from turngap_agent.call.conversation import has_words
 from turngap_agent.call.encoding import ReplyEncoder
 from turngap_agent.call.outbound import OutboundAudio
+from turngap_agent.call.playback import NS_PER_SAMPLE
 from turngap_agent.call.question import SPECULATION_LEVELS, Question
 from turngap_agent.clock import now_ns
+from turngap_agent.deadlines import FaultKind, StageError, StreamLimits
 from turngap_agent.endpointing import JudgesPauses, Pause
+from turngap_agent.engines import EngineKind
 from turngap_agent.errors import EngineError
 from turngap_agent.gpu import faults
-from turngap_agent.inject import Injection
 from turngap_agent.llm import GeneratesOnDemand, JudgesSentences, Request
 from turngap_agent.llm.clauses import SIZES, SIZES_WITHOUT_EARLY_PHRASES, ClauseSplitter
-from turngap_agent.loading import Engines
 from turngap_agent.stt import AudioF32, FixedWork, Transcript
 from turngap_agent.telemetry.metrics import TurnResult
 from turngap_agent.telemetry.recorder import AttemptNotes
 from turngap_agent.telephony import SAMPLE_RATE
 from turngap_agent.tracing import Stage
 
+UNDERSTANDABLE_SAMPLES = SAMPLE_RATE
+"""A caller who has spoken for a second hears that no words were recognised; after a cough the agent stays silent."""
 _SENTENCE_END = (".", "!", "?", "…")
 _log = logging.getLogger("turngap.call")
 
@@ -50,10 +60,11 @@ class _SentClause:
 class Reply:
     """One attempt. `run` it as a task; cancel that task to stop everything at once."""
 
-    def __init__(
-        self, engines: Engines, injection: Injection, outbound: OutboundAudio, notes: AttemptNotes, question: Question
-    ) -> None:
-        self._engines, self._injection, self._outbound = engines, injection, outbound
+    def __init__(self, agent: Agent, outbound: OutboundAudio, notes: AttemptNotes, question: Question) -> None:
+        self._agent, self._outbound = agent, outbound
+        self._engines, self._injection = agent.engines, agent.injection
+        self._deadlines = agent.profile.deadlines
+        self._guard = deadlines.Guard(agent.overseer)
         self.question = question
         self.notes = notes
         self.words = ""
@@ -62,6 +73,9 @@ class Reply:
         """The language model's probability that the caller's sentence ends with these words."""
         self._words_read = asyncio.Event()
         self._started_ns = notes.started_ns
+        self._transcribed = False
+        self._clauses_spoken = 0
+        self._confirmed_ns = self._audible_until_ns = 0
         self.result: TurnResult | None = None
         """None while it runs."""
         self.engine_failed = False
@@ -117,15 +131,17 @@ class Reply:
 
     def confirm(self) -> None:
         """Allow it to be heard: the caller is done."""
-        self._confirmed.set()
+        if not self.confirmed:
+            self._confirmed_ns = now_ns()
+            self._confirmed.set()
 
     async def run(self) -> None:
         """Answer; failures are recorded in `result` and in the notes, never raised."""
         meter.CURRENT.set(self.notes.meter)
         try:
-            self.conclude(await self._answer())
+            self.conclude(await self._answer_in_time())
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # the turn is lost, the call continues
-            self._note_failure(error)
+            await self._fail(_first(error))
             self.conclude(TurnResult.FAILED)
 
     def conclude(self, result: TurnResult | None = None) -> None:
@@ -141,24 +157,86 @@ class Reply:
         self.notes.fact(tracing.REPLY, self.text if self.sent_payload else "")
         self.notes.end(now_ns())
 
-    def _note_failure(self, error: BaseException) -> None:
+    async def _fail(self, error: BaseException) -> None:
+        """Note why the reply, or the rest of it, cannot be made, and say so to a caller who waits for it."""
         self.engine_failed = True
         self.notes.fact(tracing.ERROR, _one_line(error))
+        if isinstance(error, StageError):
+            self.notes.fact(tracing.FAULT_STAGE, error.stage)
+            self.notes.fact(tracing.FAULT_KIND, error.kind)
+            if error.deadline_ms is not None:
+                self.notes.fact(tracing.FAULT_DEADLINE_MS, error.deadline_ms)
+            if error.stage == "tts" and error.kind is FaultKind.GARBAGE:
+                await self._outbound.clear()  # what came before it may be noise too
         faults.WATCH.report("an engine of the agent", _one_line(error))
         _log.error("%s: turn %d failed: %s", self.notes.call_sid, self.notes.turn, _one_line(error))
+        # Before the end of the turn is confirmed nobody waits: the turn then gets another attempt.
+        if self.confirmed and not self.question.last_chance:
+            await self._say(Announcement.APOLOGY)
+
+    async def _say(self, announcement: Announcement) -> None:
+        """Play an announcement after what was sent of the reply."""
+        self._end_clause()
+        while self._samples and not self._samples[-1]:  # of these nothing was sent
+            del self._samples[-1], self._texts[-1]
+        self._texts.append(getattr(choose_texts(self._agent.profile), announcement.value))
+        self._samples.append(0)
+        self._messages = asyncio.Queue()
+        for payload in self._agent.announcements[announcement]:
+            self._messages.put_nowait((self._outbound.message(payload), payload, len(self._texts) - 1))
+        self._messages.put_nowait(None)
+        await self._deliver()
+
+    async def _answer_in_time(self) -> TurnResult:
+        """Answer, unless the caller hears nothing for too long.
+
+        Raises:
+            StageError: an engine failed, or `deadlines.silence_ms` is over.
+        """
+        try:
+            async with asyncio.timeout(None) as limit:
+                watching = asyncio.create_task(self._watch_silence(limit))
+                try:
+                    return await self._answer()
+                finally:
+                    watching.cancel()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            fault = deadlines.late(self._stage_at_work(), self._deadlines.silence_ms, "silence_ms")
+            self._agent.overseer.note_fault(fault, self.notes.meter)
+            raise fault from None
+
+    async def _watch_silence(self, limit: asyncio.Timeout) -> None:
+        """Let `limit` expire once the caller has waited in silence for too long."""
+        await self._confirmed.wait()
+        while True:
+            now = now_ns()
+            if unheard := self._outbound.unheard_samples:
+                self._audible_until_ns = now + unheard * NS_PER_SAMPLE
+            due_ns = max(self._confirmed_ns, self._audible_until_ns) + round(self._deadlines.silence_ms * 1e6)
+            if (left_ns := due_ns - now) <= 0:
+                limit.reschedule(0)
+                return
+            await asyncio.sleep(left_ns / 1e9)
+
+    def _stage_at_work(self) -> EngineKind:
+        if not self._transcribed:
+            return "stt"
+        return "tts" if self._clauses_spoken < len(self._texts) else "llm"
 
     async def _answer(self) -> TurnResult:
         started_ns = await self._start_of("transcription", self._started_ns)
         await self._injection.wait(Stage.TRANSCRIPTION)
         transcript = await self._transcribe(self.question.audio[self.question.rest_from :])
         self.words = f"{self.question.earlier_words} {transcript.text.strip()}".strip()
+        self._transcribed = True
         transcribed_ns = now_ns()
         self.notes.stage(Stage.TRANSCRIPTION, started_ns, transcribed_ns)
         if not transcript.scripted:  # scripted words are no evidence of what was understood
             self.notes.fact(tracing.TRANSCRIPT, self.words)
         if not has_words(self.words):
-            self.notes.fact(tracing.ERROR, "no words were recognised, so the agent stayed silent")
-            return TurnResult.EMPTY
+            return await self._end_without_words()
         if not self._reads_sentence():
             self._words_read.set()
         elif not self._may_begin("generation"):
@@ -172,11 +250,27 @@ class Reply:
             raise EngineError("the language model or the synthesiser produced nothing to say")
         return TurnResult.FAILED if self.engine_failed else TurnResult.REPLIED
 
+    async def _end_without_words(self) -> TurnResult:
+        if self.words or self.question.speech_samples < UNDERSTANDABLE_SAMPLES:
+            self.notes.fact(tracing.ERROR, "no words were recognised, so the agent stayed silent")
+            return TurnResult.EMPTY
+        self._words_read.set()
+        await self._confirmed.wait()
+        self.notes.fact(tracing.ERROR, "no words were recognised, so the agent asked the caller to repeat them")
+        self.notes.fact(tracing.FAULT_STAGE, "stt")
+        self.notes.fact(tracing.FAULT_KIND, FaultKind.NOTHING)
+        await self._say(Announcement.NOT_UNDERSTOOD)
+        return TurnResult.EMPTY
+
     async def _transcribe(self, audio: AudioF32) -> Transcript:
         stt, script = self._engines.stt, self.question.script
-        if script is not None and isinstance(stt, FixedWork):
-            return await stt.transcribe_as(audio, script.words)
-        return await stt.transcribe(audio)
+
+        async def work() -> Transcript:
+            if script is not None and isinstance(stt, FixedWork):
+                return await stt.transcribe_as(audio, script.words)
+            return await stt.transcribe(audio)
+
+        return await self._guard.result("stt", self._deadlines.stt_ms, "stt_ms", work, check_transcript)
 
     def _reads_sentence(self) -> bool:
         """Whether the turn model waits for the language model's reading of the words."""
@@ -191,14 +285,18 @@ class Reply:
         llm, question = self._engines.llm, self.question
         assert isinstance(llm, JudgesSentences)
         request = Request(question.call_block, question.history, self.words, question.max_tokens)
+        limit_ms, key = self._deadlines.llm_first_token_ms, "llm_first_token_ms"
         try:
-            self._sentence_end = await llm.end_probability(request)
+            self._sentence_end = await self._guard.result(
+                "llm", limit_ms, key, lambda: llm.end_probability(request), check_probability
+            )
         except EngineError as error:  # the turn then ends by silence; the reply will show whether the engine works
             _log.error("%s: reading the caller's words: %s", self.notes.call_sid, _one_line(error))
         self._words_read.set()
 
     def _note_sentence_end(self, probability: float) -> None:
-        self._sentence_end = probability
+        with contextlib.suppress(TypeError, ValueError):  # the turn then ends by silence
+            self._sentence_end = check_probability(probability)
         self._words_read.set()
 
     async def _start_of(self, work: str, ready_ns: int) -> int:
@@ -228,7 +326,10 @@ class Reply:
         splitter = ClauseSplitter(SIZES if question.early_phrase else SIZES_WITHOUT_EARLY_PHRASES)
         tokens = first_token_ns = 0
         await self._injection.wait(Stage.FIRST_TOKEN)
-        reply = with_apology(self._engines.llm.reply(request), question.apology, self._note_failure)
+        most_tokens = max(question.max_tokens, request.reply_tokens or 0)
+        d, llm = self._deadlines, self._engines.llm
+        limits = StreamLimits(d.llm_first_token_ms, "llm_first_token_ms", d.llm_token_ms, "llm_token_ms")
+        reply = self._guard.stream("llm", limits, lambda: llm.reply(request), ReplyText(most_tokens), _is_empty)
         async with aclosing(reply) as pieces:
             async for piece in pieces:
                 tokens += 1
@@ -240,7 +341,7 @@ class Reply:
                         await self._put_clause(question.preface, first_token_ns)
                 for clause in splitter.push(piece):
                     await self._put_clause(clause, first_token_ns)
-                if self._texts and isinstance(self._engines.llm, GeneratesOnDemand):
+                if self._texts and isinstance(llm, GeneratesOnDemand):
                     await self._confirmed.wait()  # the rest would be wasted work if the caller resumes
         for clause in splitter.flush():
             # A reply that reached its token limit is cut at the last whole clause, if there is one.
@@ -260,7 +361,8 @@ class Reply:
         self._clauses.put_nowait((clause, handed_ns))
 
     async def _synthesise(self) -> None:
-        tts = self._engines.tts
+        tts, d = self._engines.tts, self._deadlines
+        limits = StreamLimits(d.tts_first_audio_ms, "tts_first_audio_ms", d.tts_audio_ms, "tts_audio_ms")
         lead_in_samples = self._injection.delay_ns(Stage.LEAD_IN) * SAMPLE_RATE // 1_000_000_000
         encoder = ReplyEncoder(tts.sample_rate, lead_in_samples)
         first_pcm_ns = index = messages = 0
@@ -270,7 +372,14 @@ class Reply:
             if index == 0:
                 handed_ns = await self._start_of("synthesis", handed_ns)
                 await self._injection.wait(Stage.FIRST_AUDIO)
-            async with aclosing(tts.speak(text, self.question.context)) as pieces:
+            speech = self._guard.stream(
+                "tts",
+                limits,
+                partial(tts.speak, text, self.question.context),
+                ClauseAudio(text, tts.sample_rate),
+                _is_empty,
+            )
+            async with aclosing(speech) as pieces:
                 async for piece in pieces:
                     if not first_pcm_ns and len(piece):
                         first_pcm_ns = now_ns()
@@ -288,6 +397,7 @@ class Reply:
             if index:
                 self.notes.detail(tracing.SYNTHESIS_SPAN, started_ns, now_ns())
             index += 1
+            self._clauses_spoken = index
         self._messages.put_nowait(None)
 
     async def _deliver(self) -> None:
@@ -300,6 +410,7 @@ class Reply:
             self.sent_payload += payload
             self._samples[index] += len(payload)
             handed_ns = await self._outbound.play(message, payload)
+            self._audible_until_ns = handed_ns + self._outbound.unheard_samples * NS_PER_SAMPLE
             self._sending = self._sending or _SentClause(index, first_sample, handed_ns, handed_ns)
             self._sending.end_ns = handed_ns
             if first:
@@ -317,27 +428,16 @@ class Reply:
             self.notes.clause(text, clause.first_sample, samples, clause.start_ns, clause.end_ns)
 
 
-async def with_apology(
-    pieces: AsyncGenerator[str, None], apology: str, on_failure: Callable[[EngineError], None]
-) -> AsyncGenerator[str, None]:
-    """Yield the language model's pieces; if it fails, call `on_failure` and then yield the apology.
+def _is_empty(item: Sized) -> bool:
+    return not len(item)
 
-    Raises:
-        EngineError: the model failed, and there is no apology.
-    """
-    try:
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
-    except EngineError as error:
-        if not apology:
-            raise
-        on_failure(error)
-        yield f"\n{apology}"  # a line break ends the clause that broke off
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _one_line(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
     text = " ".join(str(error).split())
     return text if isinstance(error, EngineError) else f"{type(error).__name__}: {text}"

@@ -26,6 +26,8 @@ from turngap_agent.call.question import Question, WordsSoFar
 from turngap_agent.call.reply import Reply
 from turngap_agent.clock import now_ns
 from turngap_agent.endpointing import EndpointEvent, Pause
+from turngap_agent.endpointing.utterance import samples
+from turngap_agent.errors import EngineError
 from turngap_agent.stt import AudioF32
 from turngap_agent.telemetry import logs
 from turngap_agent.telemetry.metrics import TurnResult, WorkUse
@@ -44,6 +46,10 @@ LAST_WORK_S = 0.5
 def longest_turn_samples(agent: Agent) -> int:
     """Return the profile's limit of a turn's length, samples at 8 kHz."""
     return agent.profile.endpointing.max_turn_ms * SAMPLE_RATE // 1000
+
+
+class GivenUpError(EngineError):
+    """Too many turns in a row have failed: the call ends, politely."""
 
 
 class Turns:
@@ -71,6 +77,9 @@ class Turns:
         self._turn, self._attempt, self._start_sample = -1, 0, 0
         self._goes_on = False
         """The reply was taken back, so the next speech belongs to the same turn."""
+        self._failed = 0
+        """Turns in a row whose caller got no answer, because an engine failed."""
+        self._given_up = asyncio.Event()
         self.reply: Reply | None = None
         """The attempt that is being made or played, or that was played last; None once it is void."""
 
@@ -122,7 +131,7 @@ class Turns:
         self._attempt += 1
         notes = self._notes.attempt(max(self._turn, 0), self._attempt, decided_ns)
         notes.fact(tracing.PROVISIONAL_NS, decided_ns)
-        reply = Reply(self._agent.engines, self._agent.injection, self._outbound, notes, self._question(event))
+        reply = Reply(self._agent, self._outbound, notes, self._question(event))
         self.reply = reply
         task = asyncio.create_task(self._run(reply))
         self._tasks[reply] = task
@@ -191,6 +200,11 @@ class Turns:
             await self._outbound.clear()
         self.reply = None
 
+    async def watch_failures(self) -> None:
+        """Raise a GivenUpError once too many turns in a row have failed."""
+        await self._given_up.wait()
+        raise GivenUpError(f"{self._failed} failed turns in a row (deadlines.failed_turns)")
+
     async def close(self) -> None:
         """Stop all work, and count it."""
         for reply in tuple(self._tasks):
@@ -214,7 +228,10 @@ class Turns:
             history=self._conversation.history,
             context=self._conversation.context,
             max_tokens=profile.llm.max_tokens,
-            apology=profile.llm.apology,
+            speech_samples=event.speech_end_sample
+            - event.speech_start_sample
+            - samples(profile.endpointing.pre_roll_ms),
+            last_chance=self._failed + 1 == profile.deadlines.failed_turns,
             script=self._script[min(max(self._turn, 0), len(self._script) - 1)] if self._script else None,
             preface=profile.barge_in.limit_preface if still_talking(event) else "",
             early_phrase=profile.llm.early_phrase,
@@ -237,6 +254,12 @@ class Turns:
         reply.conclude()
         del self._tasks[reply]
         assert reply.result is not None
+        if reply.result is TurnResult.REPLIED:
+            self._failed = 0
+        elif reply.result is TurnResult.FAILED and reply.confirmed:
+            self._failed += 1
+            if self._failed == self._agent.profile.deadlines.failed_turns:
+                self._given_up.set()
         self._agent.metrics.count_turn(reply.result, reply.notes.stages)
         speech_end_ns = reply.notes.start_of(Stage.ENDPOINTING)
         if reply.first_sent_ns and speech_end_ns is not None:

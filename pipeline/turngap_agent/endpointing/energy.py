@@ -48,9 +48,10 @@ class EnergyEngine:
 class EnergyDetector:
     """One call's detector: probability 1 when a window's RMS level is over the threshold, else 0."""
 
-    def __init__(self, threshold_dbfs: float) -> None:
+    def __init__(self, threshold_dbfs: float, start: int = 0) -> None:
+        """`start`: the position in the stream of the first sample that it gets."""
         self._threshold_dbfs = threshold_dbfs
-        self._windows = Windows()
+        self._windows = Windows(start)
 
     async def push(self, pcm: npt.NDArray[np.int16]) -> list[Voicing]:
         """Take the next 8 kHz samples, shape (n,) for any n; return the windows that became complete."""

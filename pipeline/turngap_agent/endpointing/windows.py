@@ -17,9 +17,10 @@ WINDOW_SAMPLES = 256
 class Windows:
     """Collects samples until windows are full, and counts the stream's position."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: int = 0) -> None:
+        """`start`: the position of the first sample."""
         self._rest: npt.NDArray[np.int16] = np.zeros(0, np.int16)
-        self._end = 0
+        self._end = start
 
     def push(self, pcm: npt.NDArray[np.int16]) -> list[tuple[int, npt.NDArray[np.int16]]]:
         """Take samples, shape (n,); return the windows now full, each with the position of the sample after it."""

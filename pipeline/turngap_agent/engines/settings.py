@@ -168,7 +168,7 @@ class LlmSettings(EngineSettings):
     early_phrase: bool = True
     """The first clause may end before "to", "what" and the like too, so that speech begins some tokens sooner."""
     apology: str = ""
-    """Spoken instead of a reply that fails; the turn counts as failed. With "" the agent stays silent."""
+    """Spoken in place of `announcements.apology` where a reply fails; "": that one is."""
 
 
 class TtsSettings(EngineSettings):

@@ -26,6 +26,7 @@ from turngap_agent.engines import (
 )
 from turngap_agent.engines.section import Section
 from turngap_agent.errors import ProfileError, TurngapError
+from turngap_agent.profile.deadlines import Deadlines
 from turngap_agent.profile.sections import (
     AnnouncementTexts,
     BargeInSettings,
@@ -57,6 +58,7 @@ class Profile(FrozenModel):
     gpu: GpuSettings = GpuSettings()
     network: NetworkModel = NetworkModel()
     limits: Limits = Limits()
+    deadlines: Deadlines = Deadlines()
     announcements: AnnouncementTexts = AnnouncementTexts()
     price: Price | None = None
     """None: no cost is computed."""

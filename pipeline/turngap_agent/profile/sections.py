@@ -262,6 +262,12 @@ class AnnouncementTexts(FrozenModel):
     busy: str = Field("All lines are busy. Please call again in a few minutes.", min_length=1)
     dead_line: str = Field("I cannot hear you any more. Goodbye.", min_length=1)
     time_limit: str = Field("This call has reached its time limit. Goodbye.", min_length=1)
+    apology: str = Field("I am sorry, something went wrong. Could you say that again?", min_length=1)
+    """In place of a reply, or of the rest of one, that an engine could not make; `llm.apology` counts before it."""
+    not_understood: str = Field("I am sorry, I did not understand that. Could you say it again?", min_length=1)
+    """Where the recogniser found no words in a second of speech or more."""
+    failing: str = Field("I am sorry, I cannot help you at the moment. Please call again later. Goodbye.", min_length=1)
+    """The last words after `deadlines.failed_turns` failed turns in a row."""
 
 
 class Price(FrozenModel):

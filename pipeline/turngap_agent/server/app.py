@@ -92,6 +92,8 @@ def create_app(agent: Agent, admission: Admission, lag: LoopLag) -> FastAPI:
     async def readyz() -> Response:
         if admission.draining:
             return Response("stopping: no new calls\n", 503, media_type="text/plain")
+        if agent.overseer.problem:
+            return Response(f"{agent.overseer.problem}\n", 503, media_type="text/plain")
         return Response("ready\n", media_type="text/plain")
 
     @app.get("/metrics")

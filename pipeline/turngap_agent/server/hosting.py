@@ -18,14 +18,15 @@ from fastapi import FastAPI
 
 from turngap_agent import clock, loading, tracing
 from turngap_agent.call import Agent
+from turngap_agent.call.announcements import make_announcements
 from turngap_agent.gpu import faults
 from turngap_agent.health.watching import start_watch
 from turngap_agent.inject import Injection
 from turngap_agent.inject.engines import wrap_engine
 from turngap_agent.profile import Profile
+from turngap_agent.replacements import Replacements
 from turngap_agent.server import app as server
 from turngap_agent.server.admission import Admission
-from turngap_agent.server.announcements import make_announcements
 from turngap_agent.server.connections import make_http_protocol
 from turngap_agent.telemetry import export
 from turngap_agent.telemetry.metrics import LoopLag, Metrics
@@ -94,12 +95,13 @@ async def host(
     gc.freeze()
 
     exporter = export.make_exporter(profile.name)
-    announcements = await make_announcements(profile.announcements, loaded.tts)
+    announcements = await make_announcements(profile, loaded.tts)
     token = os.environ.get("TWILIO_AUTH_TOKEN") or None
     admission = Admission(profile.limits.simultaneous_calls, token, profile.limits.calls_a_minute)
     lag = LoopLag()
     metrics = Metrics(lag, lambda: admission.active, lambda: exporter.lost_spans if exporter else 0, loaded.kv_cache)
-    agent = Agent(profile, loaded, injection, metrics, exporter, live_spans, announcements)
+    overseer = Replacements(profile, loaded, metrics)
+    agent = Agent(profile, loaded, injection, metrics, exporter, live_spans, announcements, overseer)
     app = server.create_app(agent, admission, lag)
     http = AgentHttpServer(app, lambda: _print_ready(stdout, profile, listener, loaded, started_ns))
     health = start_watch(sample_stacks=sample_stacks)
@@ -116,6 +118,7 @@ async def host(
             raise lost.result()
     finally:
         stop.cancel()
+        await overseer.close()
         gpu_is_lost = lost.done()
         lost.cancel()
         if health is not None:
@@ -126,6 +129,10 @@ async def host(
         with contextlib.suppress(Exception) if gpu_is_lost else contextlib.nullcontext():
             await loaded.close()
     _log.info("stopped")
+    if loaded.stuck:
+        _log.warning("an engine's thread does not end: the process ends without it")
+        logging.shutdown()
+        os._exit(0)  # the interpreter would wait for the thread
     return 0
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from turngap_agent.call.announcements import Announcement
 from turngap_agent.clock import now_ns
 from turngap_agent.inject import DelayLine
-from turngap_agent.server.announcements import Announcement
 
 NORMAL, GOING_AWAY, UNSUPPORTED, POLICY, INTERNAL, TRY_AGAIN = 1000, 1001, 1003, 1008, 1011, 1013
 _MAX_REASON_BYTES = 120

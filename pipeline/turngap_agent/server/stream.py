@@ -12,13 +12,14 @@ from functools import partial
 from starlette.websockets import WebSocket
 
 from turngap_agent.call import Agent
+from turngap_agent.call.announcements import Announcement
 from turngap_agent.call.call import Call
 from turngap_agent.call.outbound import OutboundAudio
+from turngap_agent.call.turns import GivenUpError
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import ProtocolError, TurngapError
 from turngap_agent.inject.call_faults import CURRENT, CallFaults
 from turngap_agent.server.admission import Admission
-from turngap_agent.server.announcements import Announcement
 from turngap_agent.server.media_socket import INTERNAL, NORMAL, POLICY, TRY_AGAIN, UNSUPPORTED, CloseReason, MediaSocket
 from turngap_agent.server.pace import InboundPace
 from turngap_agent.server.waiting_room import WaitingRoom
@@ -255,6 +256,8 @@ def end_now(deadline: asyncio.Timeout) -> None:
 
 def _close_after_error(working: asyncio.Task[None]) -> CloseReason:
     error = working.exception()
+    if isinstance(error, GivenUpError):
+        return CloseReason(NORMAL, str(error), Announcement.FAILING)
     if isinstance(error, TurngapError):
         _log.error("a call ended: %s", error)
     else:

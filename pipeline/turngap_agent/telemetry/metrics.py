@@ -114,6 +114,18 @@ class Metrics:
         self._work = Counter(
             "turngap_engine_seconds", "Work of the engines, by what it was used for.", ["use"], registry=self._registry
         )
+        self._faults = Counter(
+            "turngap_engine_faults", "What engines did wrong.", ["stage", "kind"], registry=self._registry
+        )
+        self._replaced = Counter(
+            "turngap_engine_replacements",
+            "Engines that were stuck, by whether a fresh one took their place.",
+            ["stage", "result"],
+            registry=self._registry,
+        )
+        self._blocked = Counter(
+            "turngap_event_loop_blocks", "How often the event loop stood still.", registry=self._registry
+        )
         gauges = (
             (LAG_GAUGE, "Lateness of the event loop's sleepers since the start.", lag.p99_s),
             ("turngap_active_calls", "Calls now.", active),
@@ -154,6 +166,18 @@ class Metrics:
     def count_work(self, use: WorkUse, milliseconds: float) -> None:
         """Count the work that engines did for an attempt, after all of it has stopped."""
         self._work.labels(use.value).inc(milliseconds / 1000)
+
+    def count_fault(self, stage: str, kind: str) -> None:
+        """Count a fault of the engine of that stage."""
+        self._faults.labels(stage, kind).inc()
+
+    def count_replacement(self, stage: str, result: str) -> None:
+        """Count an engine that was replaced, or could not be."""
+        self._replaced.labels(stage, result).inc()
+
+    def count_block(self) -> None:
+        """Count a time for which the event loop stood still."""
+        self._blocked.inc()
 
     def count_ignored(self) -> None:
         """Count a message that was ignored."""

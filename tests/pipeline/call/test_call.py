@@ -300,7 +300,7 @@ async def test_no_words_no_reply(serve, text):
     ],
 )
 async def test_an_engine_failure_costs_the_turn_not_the_call(serve, stage, method, fault):
-    """The failed turn carries the reason, the next one is answered."""
+    """The caller hears an apology, the failed turn's span has the reason, and the next turn is answered."""
     engine = {
         "stt": ScriptedSpeechToText(ScriptedSttSettings(engine="scripted", delay_ms=0)),
         "llm": RecordingLanguageModel(),
@@ -308,15 +308,16 @@ async def test_an_engine_failure_costs_the_turn_not_the_call(serve, stage, metho
     }[stage]
     async with serve(**{stage: BrokenOnce(engine, method, fault)}) as served, served.phone() as phone:
         await phone.ask()
-        await served.ended(1)
+        sorry, apology = await phone.reply()
         await phone.ask()
         name, _ = await phone.reply()
         await phone.hang_up()
         await served.idle()
-    assert name == "turn-1-1"
+    assert (sorry, name) == ("turn-0-1", "turn-1-1")
+    assert apology == b"".join(served.agent.announcements["apology"])
     failed, _ = served.traces.turns
     assert str(fault) in failed.attributes[tracing.ERROR]
-    assert failed.attributes[tracing.HEARD] is False
+    assert (failed.attributes[tracing.FAULT_STAGE], failed.attributes[tracing.FAULT_KIND]) == (stage, "raised")
 
 
 async def test_a_capped_reply_ends_with_a_whole_clause(serve):

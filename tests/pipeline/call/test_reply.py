@@ -2,7 +2,6 @@
 
 import pytest
 from turngap_agent import tracing
-from turngap_agent.call.reply import with_apology
 from turngap_agent.errors import EngineError
 from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 
@@ -26,30 +25,6 @@ class FailingOnce(ScriptedLanguageModel):
             raise EngineError("llm: vLLM is down")
         async for token in super().reply(request):
             yield token
-
-
-async def read_reply(words: str, apology: str, faults: list) -> list[str]:
-    async def pieces():
-        if words:
-            yield words
-        raise EngineError("it is down")
-
-    return [piece async for piece in with_apology(pieces(), apology, faults.append)]
-
-
-async def test_a_failure_is_followed_by_the_apology() -> None:
-    """After the words already generated, in a clause of its own; the failure is reported."""
-    faults = []
-    assert await read_reply("One mo", SORRY, faults) == ["One mo", f"\n{SORRY}"]
-    assert [str(fault) for fault in faults] == ["it is down"]
-
-
-async def test_without_an_apology_the_failure_is_raised() -> None:
-    """As it came."""
-    faults = []
-    with pytest.raises(EngineError, match="it is down"):
-        await read_reply("One mo", "", faults)
-    assert faults == []
 
 
 @pytest.mark.parametrize("words", ["", "Certainly, I can help you, and then "])

@@ -108,8 +108,8 @@ async def test_stop_ends_the_call_normally(serve):
         assert served.count("turngap_calls_total", result="answered") == 1
 
 
-async def test_without_a_detector_there_is_no_call(serve):
-    """A VAD that fails ends the call with an internal error; the agent continues for others."""
+async def test_a_call_whose_detector_fails_goes_on_by_level(serve, caplog):
+    """It is answered all the same, and the fault is counted and logged once."""
 
     class Broken(EnergyEngine):
         def detector(self):
@@ -119,9 +119,13 @@ async def test_without_a_detector_there_is_no_call(serve):
             raise EngineError("the detector has no more memory")
 
     async with serve(vad=Broken(EnergySettings(engine="energy"))) as served, served.phone() as phone:
-        await phone.hush(100)
-        assert (await phone.closed())[0] == media_socket.INTERNAL
+        await phone.ask()
+        name, _ = await phone.reply()
+        await phone.hang_up()
         await served.idle()
+        assert name == "turn-0-1"
+        assert served.count("turngap_engine_faults_total", stage="vad", kind="raised") == 1
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1
 
 
 async def test_a_caller_who_hangs_up_in_mid_reply_is_not_an_error(serve, caplog):
