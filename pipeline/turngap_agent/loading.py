@@ -176,6 +176,20 @@ def _open_context(settings: EngineSettings) -> None:
     execution.open_cuda_context(getattr(settings, "device", "cuda"), settings.engine, settings.stage)
 
 
+def own_process(settings: EngineSettings) -> LoadedEngine:
+    """Return the engine in a process of its own; blocks until that is warm.
+
+    Raises:
+        EngineError: it cannot be moved, or does not load there.
+    """
+    if settings.stage == "vad" or settings.placement() in (Placement.REMOTE, Placement.OWN_PROCESS):
+        why = "hears every frame" if settings.stage == "vad" else "is a process already"
+        raise EngineError(f"{settings.stage}: own_process: {settings.engine} {why}; leave own_process out")
+    from turngap_agent.own_process.engine import ProcessEngine  # few profiles need it
+
+    return ProcessEngine(settings)
+
+
 def _build(settings: EngineSettings) -> LoadedEngine:
     stage, threads, most = settings.stage, getattr(settings, "threads", 1), worker.usable_cores()
     if threads > most:
@@ -184,6 +198,8 @@ def _build(settings: EngineSettings) -> LoadedEngine:
             "each other; lower it in the profile"
         )
     settings.require_packages()
+    if settings.own_process:
+        return own_process(settings)
     # Libraries start threads of their own as they load, and those inherit the cores of the thread that loads.
     with worker.on_cores(getattr(settings, "cores", None), stage):
         return settings.build()

@@ -75,6 +75,8 @@ class EngineSettings(FrozenModel):
 
     engine: str
     """The engine's name in a profile. A subclass narrows it: `engine: Literal["mine"]`."""
+    own_process: bool = False
+    """Work in a process of its own, which may be killed, and is started again, while the agent serves."""
 
     @classmethod
     def note_on_random_weights(cls, data: Mapping[str, Any]) -> str:

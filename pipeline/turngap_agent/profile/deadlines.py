@@ -38,5 +38,10 @@ class Deadlines(FrozenModel):
     """An engine that still works on what was given up for so long is stuck, and is replaced by a fresh one."""
     replacements: int = Field(3, ge=0)
     """How many engines of a stage may be replaced; each may leave its thread and its memory behind."""
+    loop_ms: Deadline = 1000
+    """An event loop that stands still for so long is told in the log and counted."""
+    loop_end_s: float | None = Field(30, ge=2)
+    """One that stands still for so long ends the process with code 2: nobody is served, `/healthz` neither; null:
+    never."""
     failed_turns: int | None = Field(2, ge=1)
     """After so many failed turns in a row the call is ended, with `announcements.failing`; null: never."""

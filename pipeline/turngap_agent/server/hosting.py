@@ -20,6 +20,7 @@ from turngap_agent import clock, loading, tracing
 from turngap_agent.call import Agent
 from turngap_agent.call.announcements import make_announcements
 from turngap_agent.gpu import faults
+from turngap_agent.health.standstill import StandstillWatch
 from turngap_agent.health.watching import start_watch
 from turngap_agent.inject import Injection
 from turngap_agent.inject.engines import wrap_engine
@@ -105,6 +106,8 @@ async def host(
     app = server.create_app(agent, admission, lag)
     http = AgentHttpServer(app, lambda: _print_ready(stdout, profile, listener, loaded, started_ns))
     health = start_watch(sample_stacks=sample_stacks)
+    limits = profile.deadlines
+    standstill = StandstillWatch(limits.loop_ms / 1000, limits.loop_end_s, metrics.count_block)
     serving = asyncio.create_task(http.serve([listener]))
     lost = asyncio.create_task(faults.WATCH.wait())
     try:
@@ -118,6 +121,7 @@ async def host(
             raise lost.result()
     finally:
         stop.cancel()
+        standstill.close()
         await overseer.close()
         gpu_is_lost = lost.done()
         lost.cancel()
