@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from turngap_agent import memory, worker
+from turngap_agent import building, memory
 from turngap_agent.endpointing import TurnModel, VoiceActivityEngine
 from turngap_agent.engines import EngineKind, EngineSettings, LoadedEngine, Placement
 from turngap_agent.errors import EngineError, TurngapError
@@ -191,18 +191,7 @@ def own_process(settings: EngineSettings) -> LoadedEngine:
 
 
 def _build(settings: EngineSettings) -> LoadedEngine:
-    stage, threads, most = settings.stage, getattr(settings, "threads", 1), worker.usable_cores()
-    if threads > most:
-        raise EngineError(
-            f"{stage}: threads: {threads} are more than the {most} cores that the process may use, and would wait for "
-            "each other; lower it in the profile"
-        )
-    settings.require_packages()
-    if settings.own_process:
-        return own_process(settings)
-    # Libraries start threads of their own as they load, and those inherit the cores of the thread that loads.
-    with worker.on_cores(getattr(settings, "cores", None), stage):
-        return settings.build()
+    return own_process(settings) if settings.own_process else building.build_here(settings)
 
 
 async def _explain_failure(settings: EngineSettings, work: Awaitable[Any]) -> Any:

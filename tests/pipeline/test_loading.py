@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from turngap_agent import loading, profile
+from turngap_agent import loading, profile, worker
 from turngap_agent.errors import EngineError, ProfileError
 from turngap_agent.gpu.choice import choose
 from turngap_agent.gpu.sharing import Sharing
@@ -219,7 +219,7 @@ def test_every_call_keeps_its_context_unless_fewer_are_configured(
 
 def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """They would wait for each other, and every turn for them."""
-    monkeypatch.setattr(loading.worker, "usable_cores", lambda: 2)
+    monkeypatch.setattr(worker, "usable_cores", lambda: 2)
     cpu = profile.load("cpu", ("llm.threads=3",))
     mixed = profile.load("scripted").model_copy(update={"llm": cpu.llm})
     with pytest.raises(EngineError, match=r"^llm: threads: 3 are more than the 2 cores .* lower it in the profile$"):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from turngap_agent import loading
+from turngap_agent import building
 from turngap_agent.engines import EngineSettings
 from turngap_agent.errors import TurngapError, one_line
 from turngap_agent.llm import Request
@@ -86,10 +86,11 @@ async def serve(end: socket.socket) -> None:
     (settings,) = await read(reader)
     assert isinstance(settings, EngineSettings)
     try:
-        engine = await loading.load_one(settings)
-        await loading.warm_up_one(settings, engine)
-    except TurngapError as error:
-        writer.write(pack(("failed", str(error))))
+        engine: Any = await asyncio.to_thread(building.build_here, settings)
+        await engine.warm_up()
+    except Exception as error:  # noqa: BLE001  # the agent gets it as one line
+        why = f"{settings.stage}: engine {settings.engine} does not start ({type(error).__name__}: {one_line(error)})"
+        writer.write(pack(("failed", str(error) if isinstance(error, TurngapError) else why)))
         await writer.drain()
         return
     methods = tuple(name for name in (*RESULTS, *STREAMS) if hasattr(engine, name))
