@@ -55,8 +55,6 @@ class Engines:
     """By stage, how much more of the host's memory the process held after it had loaded and warmed up."""
     wrap: Wrap | None = None
     """What is put around each engine, a fresh one too."""
-    stuck: bool = False
-    """Whether an engine holds a thread that may never end: the process cannot wait for its threads."""
 
     def kv_cache(self) -> KvCache | None:
         """What the language model reserves for keys and values, and used of it; None where it does not report it."""
@@ -64,8 +62,7 @@ class Engines:
 
     async def close(self) -> None:
         """Close all of them, even if one raises or hangs; the first error is raised after all have been closed."""
-        closed = await _close_all((self.vad, self.turn, self.stt, self.llm, self.tts, self.gpu))
-        self.stuck = self.stuck or not closed
+        await _close_all((self.vad, self.turn, self.stt, self.llm, self.tts, self.gpu))
 
 
 async def load(profile: Profile, wrap: Wrap | None = None) -> Engines:
@@ -142,10 +139,9 @@ def _note_held(held: dict[str, float], section: str, gpu: Sharing | None, before
     return before
 
 
-async def _close_all(engines: Iterable[Any]) -> bool:
-    """Close them; return whether all did so in time."""
+async def _close_all(engines: Iterable[Any]) -> None:
+    """Close them, and leave those that do not close in time."""
     first: BaseException | None = None
-    in_time = True
     for engine in engines:
         try:
             if engine is not None:
@@ -154,13 +150,11 @@ async def _close_all(engines: Iterable[Any]) -> bool:
                 if closing.done():
                     closing.result()
                 else:
-                    in_time = False
                     _log.error("%s does not close within %g s, and is left", type(engine).__name__, CLOSE_S)
         except BaseException as error:  # noqa: BLE001 - raised below: a cancelled close must not leave MPS running
             first = first or error
     if first is not None:
         raise first
-    return in_time
 
 
 def _order_for_loading(profile: Profile, total_mib: float) -> dict[EngineKind, EngineSettings]:

@@ -151,7 +151,6 @@ class Replacements(Overseer):
                 if isinstance(engine, Restarts):
                     await engine.restart()
                 else:
-                    self._engines.stuck = True
                     setattr(self._engines, stage, await self._build(stage, settings))
         except Exception as error:  # noqa: BLE001  # whatever a fresh engine raises, calls go on with apologies
             _log.error("%s: no fresh engine: %s: %s", stage, type(error).__name__, one_line(error))

@@ -1,6 +1,7 @@
 """What runs beside a call's turns: queries to the turn model, reading ahead, and the end of cancelled work.
 
-None of it can end the call: a model that fails or is slow here costs time only.
+None of it can end the call: a model that fails or is slow here costs time only. Each piece of work is done by the
+engine that is in service then, which may be a fresh one.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from turngap_agent.call import Agent
 from turngap_agent.call.checks import check_probability
 from turngap_agent.clock import now_ns
 from turngap_agent.deadlines import Guard
-from turngap_agent.endpointing import EndpointEvent, JudgesPauses, Pause, TurnModel
+from turngap_agent.endpointing import EndpointEvent, JudgesPauses, Pause
 from turngap_agent.errors import EngineError
-from turngap_agent.llm import LanguageModel, Message, ReadsAhead, Request
+from turngap_agent.llm import Message, ReadsAhead, Request
+from turngap_agent.loading import Engines
 from turngap_agent.meter import CURRENT, Meter
 from turngap_agent.stt import AudioF32
-from turngap_agent.tts import ContextUtterance, PreparesContext, Synthesizer
+from turngap_agent.tts import ContextUtterance, PreparesContext
 
 ABANDONED_S = 2.0
 """Cancelled work that has not stopped after this time is no longer waited for."""
@@ -41,11 +43,11 @@ class CompletionQueries:
         audio: returns the turn's audio up to an event's sample, 8 kHz.
         pause: returns the turn up to there with its words, once these are known.
         on_answer: takes the probability, 0-1, that the caller is done.
-        agent: has the deadline.
+        agent: has the deadline, and the turn model.
         call_sid: for the log.
         """
         self._audio, self._pause, self._on_answer, self._call_sid = audio, pause, on_answer, call_sid
-        self._guard = Guard(agent.overseer)
+        self._engines, self._guard = agent.engines, Guard(agent.overseer)
         self._limit_ms = agent.profile.deadlines.turn_ms
         self._event: EndpointEvent | None = None
         self._submitted = asyncio.Event()
@@ -59,12 +61,13 @@ class CompletionQueries:
         """Drop a query that has not started, because the caller resumed."""
         self._event = None
 
-    async def run(self, model: TurnModel) -> None:
-        """Query `model` until cancelled; without an answer the turn ends by silence."""
+    async def run(self) -> None:
+        """Query the turn model, where there is one, until cancelled; without an answer the turn ends by silence."""
         while True:
             await self._submitted.wait()
             self._submitted.clear()
-            if (event := self._event) is None:
+            event, model = self._event, self._engines.turn
+            if event is None or model is None:
                 continue
             try:
                 if isinstance(model, JudgesPauses):
@@ -87,24 +90,24 @@ class ReadAhead:
     With a language model that cannot read ahead it does nothing.
     """
 
-    def __init__(self, llm: LanguageModel, call_block: str, call_sid: str) -> None:
-        self._llm = llm if isinstance(llm, ReadsAhead) else None
-        self._call_block, self._call_sid = call_block, call_sid
+    def __init__(self, engines: Engines, call_block: str, call_sid: str) -> None:
+        self._engines, self._call_block, self._call_sid = engines, call_block, call_sid
         self._task: asyncio.Task[None] | None = None
 
     def start(self, history: tuple[Message, ...]) -> None:
         """Read the next request, complete but for the caller's words; do nothing while one is being read."""
-        if self._llm is not None and (self._task is None or self._task.done()):
+        llm = self._engines.llm
+        if isinstance(llm, ReadsAhead) and (self._task is None or self._task.done()):
             request = Request(self._call_block, history, words="", max_tokens=0)
-            self._task = asyncio.create_task(self._read(self._llm, request))
+            self._task = asyncio.create_task(self._read(llm, request))
 
     async def close(self) -> None:
         """Stop, and free what the language model keeps for the call."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._llm is not None:
-            self._llm.forget(self._call_block)
+        if isinstance(llm := self._engines.llm, ReadsAhead):
+            llm.forget(self._call_block)
 
     async def _read(self, llm: ReadsAhead, request: Request) -> None:
         try:
@@ -119,17 +122,16 @@ class ContextPreparation:
     With a synthesiser that cannot prepare it does nothing.
     """
 
-    def __init__(self, tts: Synthesizer, call_sid: str) -> None:
-        self._tts = tts if isinstance(tts, PreparesContext) else None
-        self._call_sid = call_sid
+    def __init__(self, engines: Engines, call_sid: str) -> None:
+        self._engines, self._call_sid = engines, call_sid
         self._task: asyncio.Task[None] | None = None
 
     def start(self, context: tuple[ContextUtterance, ...]) -> None:
         """Prepare `context` in place of an earlier one."""
-        if self._tts is not None:
+        if isinstance(tts := self._engines.tts, PreparesContext):
             if self._task is not None:
                 self._task.cancel()
-            self._task = asyncio.create_task(self._prepare(self._tts, context))
+            self._task = asyncio.create_task(self._prepare(tts, context))
 
     async def close(self) -> None:
         """Stop."""

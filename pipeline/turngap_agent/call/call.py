@@ -71,9 +71,7 @@ class Call:
         """
         lines: list[DelayLine[Any]] = [self._decisions, self._outbound.delay_line]
         work: list[Callable[[], Awaitable[None]]] = [line.run for line in lines if line.needs_task]
-        if (model := self._agent.engines.turn) is not None:
-            work.append(partial(self._queries.run, model))
-        await run_until_failure(self._listen, self._keep_time, self._turns.watch_failures, *work)
+        await run_until_failure(self._listen, self._keep_time, self._turns.watch_failures, self._queries.run, *work)
 
     async def close(self) -> None:
         """End the call: stop all work, and hand the spans over."""

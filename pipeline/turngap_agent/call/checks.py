@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +121,11 @@ def make_voicings_check(after_sample: int, end_sample: int) -> Callable[[Any], l
         return value
 
     return check
+
+
+def is_empty(piece: Sized) -> bool:
+    """Return whether a piece of text or audio has nothing in it."""
+    return not len(piece)
 
 
 def _check_text(value: Any, most: int) -> str:

@@ -68,8 +68,8 @@ class Turns:
         self._script = tuple(script)
         self._conversation = Conversation()
         self._call_block = make_call_block()
-        self._read_ahead = ReadAhead(agent.engines.llm, self._call_block, notes.call_sid)
-        self._speech_context = ContextPreparation(agent.engines.tts, notes.call_sid)
+        self._read_ahead = ReadAhead(agent.engines, self._call_block, notes.call_sid)
+        self._speech_context = ContextPreparation(agent.engines, notes.call_sid)
         self._words_so_far = WordsSoFar(agent.profile.stt.whole_s)
         self._cancelled = CancelledWork()
         self._tasks: dict[Reply, asyncio.Task[None]] = {}

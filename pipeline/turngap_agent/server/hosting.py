@@ -133,10 +133,6 @@ async def host(
         with contextlib.suppress(Exception) if gpu_is_lost else contextlib.nullcontext():
             await loaded.close()
     _log.info("stopped")
-    if loaded.stuck:
-        _log.warning("an engine's thread does not end: the process ends without it")
-        logging.shutdown()
-        os._exit(0)  # the interpreter would wait for the thread
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -12,12 +13,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from turngap_agent import clock, profile
-from turngap_agent.errors import UsageError
+from turngap_agent.command_line import print_error
+from turngap_agent.errors import TurngapError, UsageError
 from turngap_agent.inject import Injection
+from turngap_agent.server.leaving import LEAVE_S, leave_within
 from turngap_agent.telemetry import logs
 
 SWITCH_INTERVAL_S = 0.0005
 """How long the event loop waits for a thread that holds the interpreter; Python's 5 ms lengthens turns."""
+_log = logging.getLogger("turngap.hosting")
 
 
 def run(
@@ -39,8 +43,10 @@ def run(
     `sample_stacks` records what the threads do. The log has one JSON object a line with `log_json`, and what is said
     in calls with `log_transcripts`.
 
+    An engine that does not load, or whatever else ends the agent, is one line on stderr.
+
     Raises:
-        TurngapError: the profile, an argument or the port is invalid, or an engine does not load.
+        TurngapError: the profile, an argument or the port is invalid.
     """
     started_ns = clock.now_ns()
     chosen = profile.load(profile_name, tuple(overrides))
@@ -58,7 +64,18 @@ def run(
         served = hosting.host(
             chosen, injection, listener, stdout, started_ns, live_spans=live_spans, sample_stacks=sample_stacks
         )
-        return runner.run(served)
+        # Errors are told before the runner ends: it waits for threads, and a stuck engine's never ends.
+        try:
+            code = runner.run(served)
+        except TurngapError as error:
+            code = print_error(str(error), error.exit_code)
+        except ModuleNotFoundError:  # the command says how it is installed
+            raise
+        except Exception:  # noqa: BLE001  # whatever it is, it is told before the runner ends
+            _log.exception("the agent ends by a defect of its own")
+            code = TurngapError.exit_code
+        leave_within(LEAVE_S, code)
+        return code
 
 
 def check_exposure(host: str, *, unsigned: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from turngap_agent.call.background import ABANDONED_S, CancelledWork, ContextPre
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import Request
 from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
+from turngap_agent.loading import Engines
 from turngap_agent.meter import Meter
 from turngap_agent.tts import ContextUtterance
 from turngap_agent.tts.scripted import ScriptedSynthesizer, ScriptedTtsSettings
@@ -51,6 +53,13 @@ class Reader:
         """Nothing to do."""
 
 
+def make_engines(**replaced: Any) -> Engines:
+    """Scripted engines, but for those."""
+    llm, tts = ScriptedLlmSettings(engine="scripted"), ScriptedTtsSettings(engine="scripted")
+    engines = {"vad": None, "stt": None, "llm": ScriptedLanguageModel(llm), "tts": ScriptedSynthesizer(tts)}
+    return Engines(**engines | replaced, models={})
+
+
 async def yield_to_loop() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
@@ -61,7 +70,7 @@ def test_one_reading_at_a_time() -> None:
 
     async def run() -> None:
         reader = Reader()
-        ahead = ReadAhead(reader, BLOCK, "CA1")
+        ahead = ReadAhead(make_engines(llm=reader), BLOCK, "CA1")
         ahead.start(())
         await yield_to_loop()
         ahead.start(())
@@ -82,7 +91,7 @@ def test_the_end_of_a_call_does_not_wait_for_it() -> None:
 
     async def run() -> None:
         reader = Reader()
-        ahead = ReadAhead(reader, BLOCK, "CA1")
+        ahead = ReadAhead(make_engines(llm=reader), BLOCK, "CA1")
         ahead.start(())
         await yield_to_loop()
         assert reader.forgotten == []
@@ -100,7 +109,7 @@ def test_a_failure_is_logged_and_nothing_more(caplog: pytest.LogCaptureFixture) 
         reader = Reader()
         reader.fault = EngineError("llm: smollm2 failed: out of memory")
         reader.may.set()
-        ahead = ReadAhead(reader, BLOCK, "CA1")
+        ahead = ReadAhead(make_engines(llm=reader), BLOCK, "CA1")
         ahead.start(())
         await yield_to_loop()
         await ahead.close()
@@ -114,12 +123,31 @@ def test_nothing_is_read_with_a_model_that_cannot_read_ahead() -> None:
     """No task is started."""
 
     async def run() -> None:
-        ahead = ReadAhead(ScriptedLanguageModel(ScriptedLlmSettings(engine="scripted")), BLOCK, "CA1")
+        ahead = ReadAhead(make_engines(), BLOCK, "CA1")
         ahead.start(())
         assert len(asyncio.all_tasks()) == 1
         await ahead.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.anyio
+async def test_a_fresh_engine_is_used_by_running_calls() -> None:
+    """What was replaced is asked nothing more."""
+    readers, preparers = (Reader(), Reader()), (Preparer(), Preparer())
+    engines = make_engines()
+    ahead, preparation = ReadAhead(engines, BLOCK, "CA1"), ContextPreparation(engines, "CA1")
+    for reader, preparer in zip(readers, preparers, strict=True):
+        engines.llm, engines.tts = reader, preparer
+        reader.may.set()
+        ahead.start(())
+        preparation.start(TURN)
+        await yield_to_loop()
+    await ahead.close()
+    await preparation.close()
+    assert [reader.read for reader in readers] == [[REQUEST], [REQUEST]]
+    assert [preparer.contexts for preparer in preparers] == [[1], [1]]
+    assert [reader.forgotten for reader in readers] == [[], [BLOCK]]
 
 
 async def cancel_task() -> asyncio.Task[None]:
@@ -192,7 +220,7 @@ TURN = (ContextUtterance("caller", "hello", np.zeros(8, np.float32)),)
 async def test_a_newer_context_replaces_one_that_is_being_prepared() -> None:
     """As when the reply is cut to what was heard; none of it counts as work for the attempt that started it."""
     tts = Preparer()
-    preparation = ContextPreparation(tts, "CA1")
+    preparation = ContextPreparation(make_engines(tts=tts), "CA1")
     attempt = Meter()
     meter.CURRENT.set(attempt)
     for count in (1, 2):
@@ -211,7 +239,7 @@ async def test_a_failure_of_preparation_costs_time_only(caplog: pytest.LogCaptur
     tts = Preparer()
     tts.fault = EngineError("csm: the device failed")
     tts.may.set()
-    preparation = ContextPreparation(tts, "CA1")
+    preparation = ContextPreparation(make_engines(tts=tts), "CA1")
     with caplog.at_level(logging.ERROR):
         preparation.start(TURN)
         await asyncio.sleep(0.01)

@@ -164,6 +164,34 @@ async def test_failures_with_answers_between_them_end_no_call(serve):
     assert names == [f"turn-{turn}-1" for turn in range(4)]
 
 
+@pytest.mark.parametrize("fault", ["stt raise", "llm hang", "tts garbage"])
+async def test_a_fault_in_a_barge_in_is_not_noticed_by_another_call(serve, fault):
+    """The caller who spoke over the agent hears an apology, then answers; the call beside it only answers."""
+    asks = {"custom_parameters": {"turngap-fault": f"{fault} barge-in once"}}
+    overrides = ("deadlines.llm_first_token_ms=300", "tts.ms_per_character=100")
+    async with serve(*overrides, faults=True) as served:
+        async with served.phone("1", **asks) as phone, served.phone("2") as other:
+            heard = []
+            await phone.ask()
+            await phone.reply(echo=False)
+            await phone.speak(700)
+            await phone.cleared()
+            await other.ask()
+            await phone.hush(400)
+            for caller in (phone, other):
+                heard.append((await caller.reply())[1])
+                await caller.ask()
+                heard.append((await caller.reply())[1])
+            for caller in (phone, other):
+                await caller.hang_up()
+        await served.idle()
+        assert served.count("turngap_engine_faults_total", stage=fault.split()[0]) == 1
+    apology = b"".join(served.agent.announcements["apology"])
+    assert [apology in audio for audio in heard] == [True, False, False, False]
+    failed = [tracing.ERROR in turn.attributes for turn in served.traces.turns]
+    assert (len(failed), sum(failed)) == (5, 1)
+
+
 async def test_silence_has_a_limit_whatever_is_slow(serve):
     """No stage misses its deadline, and together they are too slow: the caller hears an apology."""
     async with serve("deadlines.silence_ms=50", stt=Hearing(hang)) as served, served.phone() as phone:
