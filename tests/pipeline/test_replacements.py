@@ -78,7 +78,11 @@ async def test_a_stuck_engine_is_replaced_and_running_calls_are_answered(serve, 
         assert served.count("turngap_engine_replacements_total", stage="stt", result="replaced") == 1
         assert served.agent.engines.stt is not stuck
         stuck.released.set()
-    assert [turn.attributes.get(tracing.FAULT_KIND) for turn in served.traces.turns] == ["deadline", "replaced", None]
+    assert [turn.attributes.get(tracing.FAULT_KIND) for turn in served.traces.turns[:3]] == [
+        "deadline",
+        "replaced",
+        None,
+    ]
 
 
 class Watched:
@@ -125,10 +129,9 @@ async def test_an_engine_that_stops_in_time_stays() -> None:
         watched.replacements.note_fault(LATE, work)
         watched.replacements.note_cancelled("stt", work, 100)
         await asyncio.sleep(0.01)
-    await watched.settled()
-    await watched.miss(MISSES - 1)
-    watched.replacements.note_answer("stt")
-    await watched.miss(MISSES - 1)
+    for _ in range(2):
+        watched.replacements.note_answer("stt")
+        await watched.miss(MISSES - 1)
     assert (watched.engines.stt, watched.replacements.problem) == (watched.first, "")
 
 
