@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from turngap.clock import SystemClock
 from turngap.corpus import clips
-from turngap.model.turn import TurnRecord
+from turngap.model.turn import Outcome, TurnRecord
 from turngap.processes.agent import RunningAgent
 from turngap.progress import ConsoleProgress, PipeConsole
 from turngap.session import plan, runner
@@ -150,13 +151,11 @@ def print_figures(folder: Path, *, as_json: bool) -> int:
     columns = (
         "agent",
         "turns",
-        "answered",
         "median",
         "p95",
         "median answered",
         "substance",
         "cut off",
-        "missed",
         "WER",
         "ratio",
     )
@@ -171,17 +170,22 @@ def _row(name: str, run: StoredRun, ratio: Ratio | None) -> tuple[str, ...]:
     shown = "–" if ratio is None else f"{ratio.ratio:.2f} ({ratio.low:.2f}–{ratio.high:.2f}), {ratio.pairs} pairs"
     return (
         name,
-        str(record.n_turns),
-        str(len(answered)),
+        describe_outcomes(run.turns),
         format_number(record.turn_gap_ms.p50),
         format_number(record.turn_gap_ms.p95),
         format_number(stats.percentile(answered, 0.5)),
         format_number(substance),
         f"{record.cut_off_rate.events} of {record.cut_off_rate.n}",
-        str(sum(turn.outcome == "missed" for turn in turns)),
         format_percent(record.wer),
         shown,
     )
+
+
+def describe_outcomes(turns: Sequence[TurnRecord]) -> str:
+    """Return how many turns were scored, and the outcome of each of them: "12: 10 answered, 1 missed, 1 cut off"."""
+    counts = Counter(turn.outcome for turn in turns if turn.scored)
+    parts = [f"{counts[outcome]} {outcome.replace('_', ' ')}" for outcome in Outcome if counts[outcome]]
+    return f"{counts.total()}: {', '.join(parts)}" if parts else "0"
 
 
 def _gaps_by_utterance(turns: Sequence[TurnRecord]) -> dict[str, float]:

@@ -65,7 +65,7 @@ class Transcriber:
         """Return the answer to a request for 8 kHz mono `audio`, shape (n,): its words, and where there is voice."""
         head = round(HEAD_S * SAMPLE_RATE)
         wide = to_16k(np.pad(audio, (head, round(TAIL_S * SAMPLE_RATE))))
-        voiced = _find_voice(wide)
+        voiced = find_voice(wide)
         words = self._find_words(wide, voiced) if voiced else []
         return {"words": words, "voice": [(start - 1000 * HEAD_S, end - 1000 * HEAD_S) for start, end in voiced]}
 
@@ -100,7 +100,7 @@ class Transcriber:
         return words
 
 
-def _find_voice(wide: AudioF32) -> list[tuple[float, float]]:
+def find_voice(wide: AudioF32) -> list[tuple[float, float]]:
     """Return start and end, ms, of each piece of 16 kHz audio in which somebody speaks."""
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 

@@ -22,7 +22,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from turngap.caller.connection_errors import CONNECT_TIMEOUT_S, connection_error, explain_error
+from turngap.caller.connection_errors import CONNECT_TIMEOUT_S, connection_error, describe_close, explain_error
 from turngap.caller.long_message import AnyMessage, join_message
 from turngap.caller.traffic import MAX_MESSAGE_BYTES, Refused, TrafficBudget, refuse_message
 from turngap.caller.websocket_frames import PIECE_BYTES, FrameSplitter
@@ -215,8 +215,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _handle_frame(self, frame: Frame, refused_bytes: int) -> None:
         if frame.opcode is Opcode.CLOSE:
-            close = Close.parse(frame.data)
-            self._report_end(f"code {int(close.code)}{f', {close.reason!r}' if close.reason else ''}", self._recv_ns)
+            self._report_end(describe_close(Close.parse(frame.data)), self._recv_ns)
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             if frame.opcode is not Opcode.CONT:
                 is_text = frame.opcode is Opcode.TEXT

@@ -13,6 +13,7 @@ import ssl
 
 from turngap_agent.errors import AgentError
 from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.frames import CLOSE_CODE_EXPLANATIONS, Close, CloseCode
 from websockets.uri import parse_uri
 
 from turngap.caller.dialects.registry import TWILIO
@@ -75,6 +76,13 @@ def _describe_os_error(error: OSError) -> str:
     if isinstance(error, socket.gaierror) or not numbers:
         return error.strerror or str(error) or "closed in the handshake"
     return " and ".join(dict.fromkeys(os.strerror(number) for number in numbers)).lower()
+
+
+def describe_close(close: Close) -> str:
+    """Return the code of a close with its meaning, and the other side's own reason."""
+    meaning = CLOSE_CODE_EXPLANATIONS.get(close.code, "").removesuffix(" [internal]")
+    said = f" ({meaning})" if meaning and close.code != CloseCode.NORMAL_CLOSURE else ""
+    return f"code {int(close.code)}{said}{f', {close.reason!r}' if close.reason else ''}"
 
 
 def connection_error(twilio_code: int, message: str) -> AgentError:

@@ -52,6 +52,8 @@ class Misbehaving:
     """Played all the time, over and over; answers are added to it."""
     repeats: bool = False
     """Sends each message twice."""
+    empties: bool = False
+    """Sends an empty payload before each message."""
     echoes: bool = False
     """Sends the caller's own frames back."""
     marks: int = 1
@@ -119,6 +121,8 @@ class Misbehaving:
         at_ns = self._clock.now_ns()
         for number, piece in enumerate(pieces):
             head = self.head if number == 0 or self.head_each else b""
+            if self.empties:
+                await socket.send(media(message, b""))
             for _ in range(1 + self.repeats):
                 await socket.send(media(message, head + piece))
             if self.every_ms:

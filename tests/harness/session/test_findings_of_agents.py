@@ -174,15 +174,32 @@ def test_old_audio_after_a_clear() -> None:
     assert not {KINDS.NO_CLEAR, KINDS.SENT_AFTER_CLEAR} & set(found)
 
 
-def test_an_agent_with_a_background_is_measured_by_its_voice() -> None:
-    """Hum of -30 dBFS over a socket: within 10 ms of the sample at which the voice began; the background is told.
+@pytest.mark.parametrize("agent", [Misbehaving(piece=37), Misbehaving(piece=800, empties=True)])
+def test_odd_chunks_and_empty_payloads_change_nothing(agent: Misbehaving) -> None:
+    """Pieces of 37 bytes, and empty ones between others: the voice is heard whole, from its first sample."""
+    record, (one,), found = measure(agent)
+    first = next(message for message in record.received if len(message.pcm))
+    assert (one.outcome, one.t1_ns) == (Outcome.ANSWERED, first.play_ns)
+    assert np.array_equal(np.concatenate([message.pcm for message in record.received]), heard(VOICE))
+    assert one.reply_ms == pytest.approx(1000, abs=1)
+    assert (without_lateness(found), record.warnings) == (set(), ())
+
+
+def heard(pcm: Pcm16) -> Pcm16:
+    """The sound after μ-law."""
+    return mulaw.decode(mulaw.encode(pcm))
+
+
+@pytest.mark.parametrize(("name", "dbfs"), [("hum", -30.0), ("hum", -40.0), ("music", -40.0)])
+def test_an_agent_with_a_background_is_measured_by_its_voice(name: str, dbfs: float) -> None:
+    """Hum or music over a socket: within 10 ms of the sample at which the voice began; the background is told.
 
     Other backgrounds, and how long the caller waits, are tested on a clock of the test's own, in
     `tests/harness/caller/test_background_in_calls.py`: a busy host makes holes in what this agent plays.
     """
-    agent = Misbehaving(background=ambience.hum(8_000, -30.0))
+    agent = Misbehaving(background=ambience.AMBIENCES[name](8_000, dbfs, 1))
     record, (one,), found = measure(agent, (turn("a", pause_ms=600),), clip_ms=1500)
-    assert found[KINDS.BACKGROUND].value == pytest.approx(-30, abs=4)
+    assert found[KINDS.BACKGROUND].value == pytest.approx(dbfs, abs=8 if name == "music" else 4)
     plays_ns = [message.play_ns for message in record.received]
     assert one.t1_ns is not None
     assert abs(one.t1_ns - plays_ns[agent.begins[0] // misbehaving.FRAME]) <= 10_000_000

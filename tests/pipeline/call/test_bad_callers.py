@@ -163,3 +163,43 @@ async def test_a_line_that_is_silent_by_sending_nothing_is_answered(serve):
             assert (name, bool(audio)) == (f"turn-{turn}-1", True)
         await phone.hang_up()
         await check_everything_is_freed(served)
+
+
+@pytest.mark.parametrize("stamps", ["zero", "backwards", "both tracks", "200 ms frames"])
+async def test_odd_stamps_tracks_and_frames_are_heard_whole(serve, stamps):
+    """The caller's 400 ms of voice reach the transcriber once, and are answered once."""
+    stt = HeardSpeechToText()
+    tone = (8000 * np.sin(2 * np.pi * 300 * np.arange(3200) / 8000)).astype(np.int16)
+    pcm = np.concatenate([tone, np.zeros(3200, np.int16)])
+    step = 1600 if stamps == "200 ms frames" else 160
+    async with serve(stt=stt) as served, served.phone() as phone:
+        for chunk, at in enumerate(range(0, len(pcm), step), start=1):
+            at_ms = {"zero": 0, "backwards": 10_000 - at // 8}.get(stamps, 100 + at // 8)
+            payload = mulaw.encode(pcm[at : at + step])
+            await phone.send(InboundMedia("MZ1", chunk + 1, chunk, at_ms, payload))
+            if stamps == "both tracks":
+                await phone.send(InboundMedia("MZ1", chunk + 1, chunk, at_ms, payload, track="outbound"))
+        phone.chunk = len(pcm) // step
+        name, audio = await phone.reply()
+        await phone.hang_up()
+        await check_everything_is_freed(served)
+        assert served.count("turngap_turns_total") == 1
+    assert (name, bool(audio)) == ("turn-0-1", True)
+    (heard,) = stt.heard
+    assert np.count_nonzero(np.abs(heard) > 0.02) > 0.9 * len(tone)
+    assert len(heard) <= len(pcm)
+
+
+async def test_frames_in_bursts_of_five_are_answered(serve):
+    """Every 100 ms, in real time, as some lines send them: one answer to all of it."""
+    stt = HeardSpeechToText()
+    async with serve(stt=stt) as served, served.phone() as phone:
+        for part in range(8):
+            await (phone.speak(100) if part < 4 else phone.hush(100))
+            await asyncio.sleep(0.1)
+        assert (await phone.reply())[0] == "turn-0-1"
+        await phone.hang_up()
+        await check_everything_is_freed(served)
+        assert served.count("turngap_turns_total") == 1
+    (heard,) = stt.heard
+    assert np.count_nonzero(np.abs(heard) > 0.02) > 0.85 * 3200

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +29,10 @@ PIECE_SAMPLES = 8000
 """A second of audio at 8 kHz: decoded, and its levels found, in some 0.1 ms."""
 _TAPS, _CUTOFF_HZ = 47, 3600.0
 _REACH = _TAPS // 2
+_LINE_BREAK = re.compile(r"\s|\\[nrt]")
+"""As characters; or as escapes, in a message that is too long to be parsed whole."""
+_URL_SAFE = re.compile("[-_]")
+_UNPADDED = re.compile("[A-Za-z0-9+/]+={0,2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,20 @@ def _decode_payload(payload: str | bytes) -> bytes:
     try:
         return base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
-        raise ProtocolError(f"`media.payload` is not base64: {payload[:30]!r}") from None
+        raise ProtocolError(f"`media.payload` is not base64{_explain_base64(payload)}: {payload[:30]!r}") from None
+
+
+def _explain_base64(payload: str) -> str:
+    """Return what encoders often do otherwise, and the remedy; "" if it is none of that."""
+    if payload.startswith("data:"):
+        return " (it begins as a data URL: send what follows its comma)"
+    if _LINE_BREAK.search(payload):
+        return " (it has line breaks: send one line, in Python by `base64.b64encode`, not `encodebytes`)"
+    if _URL_SAFE.search(payload):
+        return " (it has the URL-safe alphabet, - and _: send the standard one, + and /)"
+    if _UNPADDED.fullmatch(payload):
+        return " (its padding is missing: its length has to be a multiple of 4, with = at the end)"
+    return ""
 
 
 @cache

@@ -66,6 +66,12 @@ def load_stream_message(message: AnyMessage, platform: str, stream_key: str, str
     return parsed
 
 
+def describe_unknown_event(event: object) -> str:
+    """Return the line on an event that an agent of Twilio's or Telnyx's cannot send."""
+    keys = "; keys that the agent presses have to be tones in its audio" if event == "dtmf" else ""
+    return f"unknown event {str(event)[:60]!r} from the agent; expected media, mark or clear{keys}"
+
+
 def dump_message(message: object) -> str:
     """Return the wire form of a message."""
     return json.dumps(message, separators=(",", ":"))

@@ -17,6 +17,7 @@ from turngap.caller.dialects import AgentAudio, AgentClear, AgentEvent, AgentMar
 from turngap.caller.dialects.audio import MULAW
 from turngap.caller.dialects.json_messages import (
     Json,
+    describe_unknown_event,
     dump_message,
     load_stream_message,
     read_object,
@@ -91,7 +92,7 @@ class TelnyxDialect:
             case "clear":
                 return AgentClear(), ()
             case event:
-                raise ProtocolError(f"unknown event {str(event)[:60]!r} from the agent; expected media, mark or clear")
+                raise ProtocolError(describe_unknown_event(event))
 
     def _parse_media(self, message: Json) -> tuple[AgentEvent, Sequence[tuple[str, str]]]:
         payload = read_payload(message)

@@ -10,7 +10,13 @@ from turngap_agent.telephony.messages import Connected, Dtmf, InboundMark, Inbou
 
 from turngap.caller.dialects import AgentAudio, AgentClear, AgentEvent, AgentMark, StreamNames, Wire
 from turngap.caller.dialects.audio import MULAW
-from turngap.caller.dialects.json_messages import load_message, read_object, read_payload, read_string
+from turngap.caller.dialects.json_messages import (
+    describe_unknown_event,
+    load_message,
+    read_object,
+    read_payload,
+    read_string,
+)
 from turngap.caller.long_message import AnyMessage, LongMessage, is_text
 from turngap.caller.playout import MAX_BUFFERED_NS
 
@@ -77,7 +83,7 @@ class TwilioDialect:
         message = load_message(text)
         event = message.get("event")
         if event not in ("media", "mark", "clear"):
-            raise ProtocolError(f"unknown event {str(event)[:60]!r} from the agent; expected media, mark or clear")
+            raise ProtocolError(describe_unknown_event(event))
         stream = read_string(message, "streamSid")
         body: AgentEvent
         if event == "media":

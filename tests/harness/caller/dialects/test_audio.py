@@ -80,3 +80,19 @@ def test_what_is_not_base64_is_refused() -> None:
     """By name, as in one of Twilio's messages."""
     with pytest.raises(ProtocolError, match="not base64"):
         list(AudioDecoder().pieces("*!", MULAW, continues=False))
+
+
+@pytest.mark.parametrize(
+    ("payload", "named"),
+    [
+        (base64.encodebytes(bytes(200)).decode(), "line breaks"),
+        (base64.encodebytes(bytes(200)).decode().replace("\n", "\\n"), "line breaks"),
+        (base64.urlsafe_b64encode(b"\xff\xfe\xfb" * 20).decode(), "URL-safe"),
+        (base64.b64encode(bytes(200)).decode().rstrip("="), "padding"),
+        ("data:audio/x-mulaw;base64,AAAA", "data URL"),
+    ],
+)
+def test_what_is_almost_base64_is_named(payload: str, named: str) -> None:
+    """What encoders do by another function or option, each with its remedy."""
+    with pytest.raises(ProtocolError, match=rf"not base64 \(.*{named}"):
+        list(AudioDecoder().pieces(payload, MULAW, continues=False))
