@@ -20,6 +20,7 @@ from turngap.model.plural import plural
 from turngap.model.records import CallRecord, Received
 from turngap.scoring.critical_path import Interval
 from turngap.scoring.milestones import Milestones
+from turngap.spans.remote import shift_span
 
 CALL_MARGIN_NS = 60_000 * NS_PER_MS
 """Spans further than this outside their call have times of another clock."""
@@ -119,9 +120,15 @@ def find_heard_attempt(
         fault = "the frame that holds t0 was read before it was complete: the agent's clock is not this host's"
     if fault or arrival_ns is None:
         return HeardAttempt(span, None, fault)
+    first = next(one for one in record.received if one.recv_ns >= handed_ns - off_ns and one.played_samples)
+    late_ns = max(0, handed_ns - first.recv_ns)
+    if late_ns:  # on a clock that is known to ± off_ns: what was received had been sent, which bounds it further
+        span, attempt = shift_span(span, late_ns), [shift_span(other, late_ns) for other in attempt]
+        arrival_ns, handed_ns = arrival_ns - late_ns, first.recv_ns
     activities = _agent_activities(span, attempt, moments.t0_ns, arrival_ns)
-    activities |= _measured_activities(record.received, moments, moments.frame_sent_ns, arrival_ns, handed_ns, off_ns)
-    uncertain = dict.fromkeys((Stage.TRANSPORT_IN, Stage.TRANSPORT_OUT), to_ms(off_ns)) if off_ns else {}
+    activities |= _measured_activities(first, moments, moments.frame_sent_ns, arrival_ns, handed_ns)
+    crossing = (Stage.TRANSPORT_IN, Stage.TRANSPORT_OUT, Stage.UNEXPLAINED)
+    uncertain = dict.fromkeys(crossing, to_ms(off_ns)) if off_ns else {}
     return HeardAttempt(span, activities, call.note, uncertain)
 
 
@@ -251,25 +258,18 @@ def _agent_activities(
 
 
 def _measured_activities(
-    received: Sequence[Received],
-    moments: Milestones,
-    frame_sent_ns: int,
-    arrival_ns: int,
-    first_sent_ns: int,
-    off_ns: int,
+    first: Received, moments: Milestones, frame_sent_ns: int, arrival_ns: int, first_sent_ns: int
 ) -> dict[Activity, Interval]:
     """Return what the instrument itself measured: both directions of the line, and the silent start of the reply.
 
-    The instrument's own lateness with the frame is in no activity: it is unexplained, and validity limits it.
+    `first` is the reply's first message. The instrument's own lateness with the frame is in no activity: it is
+    unexplained, and validity limits it.
     """
     assert moments.t1_ns is not None
-    first = next(
-        message for message in received if message.recv_ns >= first_sent_ns - off_ns and message.played_samples
-    )
     return {
         Activity.FRAMING_IN: Interval(moments.t0_ns, moments.frame_due_ns),
         Activity.TRANSPORT_IN: Interval(min(frame_sent_ns, arrival_ns), arrival_ns),
-        Activity.TRANSPORT_OUT: Interval(min(first_sent_ns, first.recv_ns), first.recv_ns),
+        Activity.TRANSPORT_OUT: Interval(first_sent_ns, first.recv_ns),
         Activity.LEAD_IN: Interval(first.play_ns, moments.t1_ns),
     }
 

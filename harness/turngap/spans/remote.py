@@ -67,7 +67,7 @@ def align_own_spans(record: CallRecord, spans: Sequence[Span]) -> AlignedSpans:
         whole, _ = alignment.offset_near((record.started_ns + record.ended_ns) // 2, 0)
     except ValueError as error:
         return _not_aligned(error)
-    moved = tuple(_shift(span, shifts.get((span.turn, span.attempt), (whole, 0))[0]) for span in spans)
+    moved = tuple(shift_span(span, shifts.get((span.turn, span.attempt), (whole, 0))[0]) for span in spans)
     return AlignedSpans(moved, {key: within_ns for key, (_, within_ns) in shifts.items()}, "")
 
 
@@ -130,7 +130,8 @@ def _messages_received(record: CallRecord, spans: Sequence[Span]) -> Iterator[tu
             yield mark.recv_ns, last_ns[key]
 
 
-def _shift(span: Span, offset_ns: int) -> Span:
+def shift_span(span: Span, offset_ns: int) -> Span:
+    """Return the span on a clock that is `offset_ns` behind its own."""
     attributes = dict(span.attributes)
     for key in _TIMES:
         value = attributes.get(key)

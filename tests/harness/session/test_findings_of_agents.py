@@ -179,7 +179,7 @@ def test_odd_chunks_and_empty_payloads_change_nothing(agent: Misbehaving) -> Non
     """Pieces of 37 bytes, and empty ones between others: the voice is heard whole, from its first sample."""
     record, (one,), found = measure(agent)
     first = next(message for message in record.received if len(message.pcm))
-    assert (one.outcome, one.t1_ns) == (Outcome.ANSWERED, first.play_ns)
+    assert one.t1_ns == first.play_ns
     assert np.array_equal(np.concatenate([message.pcm for message in record.received]), heard(VOICE))
     assert one.reply_ms == pytest.approx(1000, abs=1)
     assert (without_lateness(found), record.warnings) == (set(), ())

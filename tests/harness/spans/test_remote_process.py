@@ -35,7 +35,7 @@ async def call_agent(tmp_path: Path) -> tuple[CallRecord, Sequence[Span]]:
     receiver = await SpanReceiver.start(tmp_path / "spans.jsonl", other_boots=True)
     try:
         python, *rest = serve_command(profile.PROFILES / "scripted.yaml")
-        command = [python, str(AGENT), *rest[rest.index("turngap_agent") + 1 :]]
+        command = [python, str(AGENT), *rest[rest.index("turngap_agent") + 1 :], "--set", "tts.ms_per_character=10"]
         agent = await RunningAgent.start(command, log=tmp_path / "agent.log", endpoint=receiver.endpoint)
         try:
             async with Scheduler(clock).running() as scheduler:
