@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from turngap.model.finding import Finding, FindingKind
 
 LATE_MS = 350.0
-"""On shipped prompts, also over hum, music or breath, the detector is 22 ms behind the level (median), 121 ms (p95)."""
+"""On recorded prompts, also over noise or music, the detector is 331 ms behind the level at most
+(`benchmarks/voice_detector.py`)."""
 SHORTEST_MS = 200.0
 """A shorter reply is not judged: a detector needs that much to be sure of a voice."""
 LEAST_VOICE_MS = 60.0

@@ -76,5 +76,7 @@ def test_a_mapping_without_stages_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_name_lists_those_that_ship() -> None:
     """The nearest thing to do is named."""
-    with pytest.raises(UsageError, match=r"no mapping of spans 'pipcat'; there are: .*pipecat"):
+    with pytest.raises(
+        UsageError, match=r"no mapping of spans 'pipcat'; did you mean 'pipecat'\? There are: livekit, pipecat"
+    ):
         load_mapping("pipcat")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.model.turn import TurnRecord
+from turngap.scoring.mapped import OwnSpans
 from turngap.scoring.score import score_call
 from turngap_agent import tracing
 from turngap_agent.tracing import Span, Stage
@@ -54,6 +55,20 @@ def test_its_stages_are_those_of_a_near_agent(offset_ns: int) -> None:
         crosses = stage in (Stage.TRANSPORT_IN, Stage.TRANSPORT_OUT, Stage.UNEXPLAINED)
         assert far.stages[stage].exposed_ms == pytest.approx(time.exposed_ms, abs=2 * within_ms if crosses else 1e-3)
     assert f"±{within_ms:.1f} ms" in far.stages_note
+
+
+def test_what_was_received_had_been_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times that are 2 ms too late, known to ±3 ms, say that a reply left after it came: they are moved, not dropped."""
+    spans = [*builders.attempt_spans(), builders.call_span()]
+    exact, late = score(spans), on_another_host(spans, 2_000_000)
+    within_ns = {(span.turn, span.attempt): 3_000_000 for span in late if span.name == tracing.TURN_SPAN}
+    monkeypatch.setattr("turngap.scoring.score.align_own", lambda *_: OwnSpans(tuple(late), within_ns, ""))
+    far = score(late)
+    assert far.stages is not None
+    assert exact.stages is not None
+    for stage, time in far.stages.items():
+        assert time.exposed_ms == pytest.approx(exact.stages[stage].exposed_ms, abs=time.uncertainty_ms + 1e-3)
+    assert far.stages[Stage.FIRST_TOKEN].exposed_ms > 0
 
 
 def test_a_near_agent_is_exact() -> None:
