@@ -58,7 +58,7 @@ def test_its_stages_are_those_of_a_near_agent(offset_ns: int) -> None:
 
 
 def test_what_was_received_had_been_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times that are 2 ms too late, known to ±3 ms, say that a reply left after it came: they are moved, not dropped."""
+    """Times that are 2 ms too late, known to ±3 ms, let a reply leave after it came: they are moved."""
     spans = [*builders.attempt_spans(), builders.call_span()]
     exact, late = score(spans), on_another_host(spans, 2_000_000)
     within_ns = {(span.turn, span.attempt): 3_000_000 for span in late if span.name == tracing.TURN_SPAN}
