@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from turngap_agent import profile
+from turngap_agent.deadlines import Overseer
 from turngap_agent.server.admission import Admission
 from turngap_agent.server.app import create_app
 from turngap_agent.telemetry.metrics import LoopLag, Metrics
@@ -23,7 +24,9 @@ _TOKEN = "0123456789abcdef0123456789abcdef"
 def _app(*, signed: bool) -> Any:
     lag = LoopLag()
     metrics = Metrics(lag, lambda: 0, lambda: 0)
-    agent: Any = SimpleNamespace(profile=profile.load("scripted"), metrics=metrics, announcements={})
+    agent: Any = SimpleNamespace(
+        profile=profile.load("scripted"), metrics=metrics, announcements={}, overseer=Overseer()
+    )
     return create_app(agent, Admission(2, _TOKEN if signed else None), lag)
 
 

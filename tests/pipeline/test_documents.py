@@ -113,7 +113,7 @@ def test_the_keys_of_the_engine_that_is_named_are_the_valid_ones() -> None:
     """Of a union only the member that the document chose has a say."""
     with pytest.raises(ScenarioError) as raised:
         documents.parse("vad: {engine: energy, modell: x}\n", "p.yaml", Profile, ScenarioError)
-    assert "p.yaml:1: unknown key `vad.modell`; valid keys: engine, threshold_dbfs" in str(raised.value)
+    assert "p.yaml:1: unknown key `vad.modell`; valid keys: engine, own_process, threshold_dbfs" in str(raised.value)
 
 
 @pytest.mark.parametrize(

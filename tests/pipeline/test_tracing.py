@@ -52,4 +52,11 @@ def test_names_on_the_wire_do_not_change():
         "KV_CACHE_GAUGE": "turngap_kv_cache_bytes",
         "KV_RESERVED": "reserved",
         "KV_USED_PEAK": "used_at_peak",
+        "FAULT_STAGE": "turngap.fault.stage",
+        "FAULT_KIND": "turngap.fault.kind",
+        "FAULT_DEADLINE_MS": "turngap.fault.deadline_ms",
+        "HEALTH_LOG": "health.jsonl",
+        "STACK_RING": "stacks.ring",
+        "STACK_NAMES": "stacks.jsonl",
+        "STAGE_PARTS": "parts.jsonl",
     }

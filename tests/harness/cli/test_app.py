@@ -55,7 +55,7 @@ def test_usage_errors_exit_3(capfd: pytest.CaptureFixture[str]) -> None:
         (["--set", "stt.nope=1", "--profile", "scripted"], "nope"),
         (["--set", "nonsense", "--profile", "scripted"], "expected section.key=value"),
         (["--turns", "0", "--profile", "scripted"], "--turns 0: "),
-        (["--url", "http://x"], "expected ws://HOST:PORT/PATH"),
+        (["--url", "ftp://x"], "expected ws://HOST:PORT/PATH"),
         (["--url", "ws://h/x", "--profile", "cpu"], "--url measures an agent that runs already"),
         (["--budget", "nope", "--profile", "scripted"], "no budget 'nope'"),
     ],
@@ -177,7 +177,7 @@ def test_report_and_export_refuse_a_folder_that_is_no_run(tmp_path: Path, capfd:
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     assert run_error(capfd, "export", str(folder.path), "--format", "xml") == (
         3,
-        "--format 'xml': there are csv, parquet, perfetto, junit, markdown",
+        "--format: no format 'xml'; there are: csv, parquet, perfetto, junit, markdown",
     )
 
 

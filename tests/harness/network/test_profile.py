@@ -29,7 +29,10 @@ def test_every_kind_of_impairment_ships() -> None:
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     """The line says what there is."""
-    with pytest.raises(ScenarioError, match=r"no network 'cleen'; there are: clean, flaky, .*or give a \.yaml file"):
+    with pytest.raises(
+        ScenarioError,
+        match=r"no network 'cleen'; did you mean 'clean'\? There are: clean, flaky, .*or give a \.yaml file",
+    ):
         network.load_network("cleen")
 
 

@@ -72,7 +72,7 @@ def test_a_scenario_may_name_its_network(tmp_path: Path) -> None:
 def test_networks_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     """An unknown network, one given twice, several under a budget: one line each, and nothing was started."""
     path = scenario(tmp_path)
-    with pytest.raises(ScenarioError, match="no network 'cleen'; there are: clean"):
+    with pytest.raises(ScenarioError, match=r"no network 'cleen'; did you mean 'clean'\? There are: clean"):
         plan.plan_run(path, profile="scripted", networks=["cleen"])
     with pytest.raises(UsageError, match="two networks are called 'lossy'"):
         plan.plan_run(path, profile="scripted", networks=["lossy", "lossy"])

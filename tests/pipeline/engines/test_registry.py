@@ -65,7 +65,7 @@ def test_another_package_adds_an_engine(tmp_path: Path, monkeypatch: pytest.Monk
     """By an entry point of its name; it is listed after those that ship."""
     install(tmp_path, monkeypatch)
     settings = registry.find("stt", "mine").model_validate({"engine": "mine", "beams": 3})
-    assert settings.model_dump() == {"engine": "mine", "whole_s": None, "beams": 3}
+    assert settings.model_dump() == {"engine": "mine", "own_process": False, "whole_s": None, "beams": 3}
     assert registry.names("stt") == ["faster_whisper", "whisper", "scripted", "mine"]
     assert "mine" not in registry.names("tts")
     with pytest.raises(ProfileError, match="no tts engine"):
@@ -139,6 +139,9 @@ NOT_ENGINES = {
     ("pipeline/turngap_agent/endpointing/policies.py", "smart_turn"): "a policy of endpointing",
     ("pipeline/turngap_agent/profile/sections.py", "smart_turn"): "the same, among its policies",
     ("harness/turngap/processes/environment.py", "vllm"): "a distribution, whose version a run records",
+    ("harness/turngap/session/machine_record.py", "energy"): "joules",
+    ("harness/turngap/report/terminal.py", "energy"): "the same",
+    ("harness/turngap/chaos/conversations.py", "scripted"): "a profile",
 }
 """Where an engine's name is something else."""
 

@@ -29,7 +29,10 @@ def write(folder: Path, stt: str) -> Path:
     ("stt", "facts"),
     [
         ("{engine: wisper}", ("`stt.engine`", "'wisper'", "`whisper`", "faster_whisper, whisper, scripted")),
-        ("{engine: whisper, thread: 1}", ("`stt.thread`", "valid keys: cores, decoder, device, engine, script, ")),
+        (
+            "{engine: whisper, thread: 1}",
+            ("`stt.thread`", "valid keys: cores, decoder, device, engine, own_process, script, "),
+        ),
         ("{engine: faster_whisper, thread: 1}", ("`stt.thread`", "`threads`")),
         ("{engine: faster_whisper, threads: 0}", ("`stt.threads`", "at least 1")),
         ("{}", ("`stt.engine`", "missing")),
@@ -60,7 +63,7 @@ def test_a_profile_names_an_engine_of_another_package(tmp_path: Path, monkeypatc
     """Its keys are checked, and dumped, as those of engines that ship."""
     install(tmp_path / "package", monkeypatch)
     chosen = profile.load(str(write(tmp_path, "{engine: mine, beams: 4}")))
-    assert chosen.model_dump()["stt"] == {"engine": "mine", "whole_s": None, "beams": 4}
+    assert chosen.model_dump()["stt"] == {"engine": "mine", "own_process": False, "whole_s": None, "beams": 4}
     assert chosen.model_dump(mode="json", exclude_unset=True)["stt"] == {"engine": "mine", "beams": 4}
     assert type(profile.change(chosen, ("stt.beams=5",)).stt) is type(chosen.stt)
     with pytest.raises(ProfileError, match=r"mine\.yaml:8: unknown key `stt\.beam`; did you mean `beams`"):

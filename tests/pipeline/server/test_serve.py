@@ -115,7 +115,7 @@ async def test_a_dead_receiver_does_not_keep_the_agent(pick_up):
         (["serve", "--profile", "nope"], "no profile 'nope'"),
         (["serve", "--profile", "scripted", "--set", "stt.dealy_ms=3"], "delay_ms"),
         (["serve", "--profile", "scripted", "--set", "nonsense"], "section.key=value"),
-        (["serve", "--profile", "scripted", "--inject", "lunch=30"], "unknown stage 'lunch'"),
+        (["serve", "--profile", "scripted", "--inject", "lunch=30"], "no stage is called 'lunch'"),
         (["serve", "--profile", "scripted", "--port", "70000"], "0 to 65535"),
         (["serve", "--profile", "scripted", "--port", "x"], "--port"),
         (["serve", "--profile", "scripted", "--host", "host.invalid"], "host.invalid"),

@@ -80,7 +80,9 @@ def test_scripted_profile_needs_nothing() -> None:
 
 def test_unknown_name() -> None:
     """A name that is not pinned is a usage error that lists what is."""
-    with pytest.raises(UsageError, match=r"no weights 'silero' are pinned; there are: silero-vad, "):
+    with pytest.raises(
+        UsageError, match=r"no weights 'silero' are pinned; did you mean 'silero-vad'\? There are: silero-vad, "
+    ):
         pins.of("silero")
 
 
