@@ -88,11 +88,11 @@ def test_the_gates_pauses_are_not_survived_without_patience(tmp_path: Path) -> N
     """Recorded callers of the gate who pause for longer than the agent's work takes: 192 ms of silence cut them off."""
     gate = load_scenario_file(SHIPPED / f"gate{scenario.SUFFIX}")
     paused = [turn for turn in gate.turns if turn.stratum == "pause" and max(turn.all_gaps_ms or (0,)) >= LONG_MS]
-    chosen = paused[:6]
+    chosen = paused[:3]
     file = tmp_path / "gate-pauses.scenario.yaml"
     made = Scenario(name="gate-pauses", probe=True, warm_up_turns=1, turns=tuple(chosen))
     file.write_text(made.model_dump_json(exclude_defaults=True))
     run = run_scenario(tmp_path, file, *NO_PATIENCE)
     scored = [turn for turn in run.turns if turn.scored]
-    assert len(scored) == len(chosen) == 6
+    assert len(scored) == len(chosen) == 3
     assert outcomes(scored) == {Outcome.CUT_OFF}
