@@ -2,19 +2,22 @@
 
 Each call runs in a task of its own. At the deadline the task is cancelled and not waited for, so that neither an engine
 that ignores its cancellation nor one whose thread is stuck holds the turn. What an engine returns is checked before it
-is used.
+is used. A call that has had no answer when a fresh engine takes the place of the one it waits for is begun again there,
+within its own deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, Never, TypeVar
+from functools import partial
+from typing import Any, Never, TypeVar
 
 from turngap_agent import meter
+from turngap_agent.engine_tasks import Outcome, Pump, abandon, contain, wait_for_any
 from turngap_agent.engines import EngineKind
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.meter import Meter
@@ -23,7 +26,6 @@ CLOSE_S = 0.5
 """How long a call that is cancelled waits for its engine to notice."""
 _MOST_CHARACTERS = 300
 """Of an engine's message in log and span."""
-_log = logging.getLogger("turngap.engines")
 Item = TypeVar("Item")
 Check = Callable[[Any], Item]
 """Returns what an engine returned, if it is what it should be.
@@ -65,6 +67,25 @@ class Overseer:
             StageError: (`REPLACED`) it is out of service.
         """
 
+    async def wait_ready(self, stage: EngineKind, within_s: float) -> None:
+        """Return when the engine of that stage can be asked: at once, or with the fresh one that is being built.
+
+        Raises:
+            StageError: (`REPLACED`) it cannot be asked `within_s`.
+        """
+
+    def change(self, stage: EngineKind) -> asyncio.Future[bool]:
+        """Return what is done when the stage's engine has been replaced: True; or could not be: False."""
+        return asyncio.get_running_loop().create_future()
+
+    def is_out(self, stage: EngineKind) -> bool:
+        """Whether the stage's engine is being replaced: an error of the old one says nothing."""
+        return False
+
+    def waiting(self, stage: EngineKind) -> AbstractContextManager[None]:
+        """Note, inside the context, that a call waits for the stage's engine."""
+        return nullcontext()
+
     def note_answer(self, stage: EngineKind) -> None:
         """Note that it answered."""
 
@@ -104,19 +125,27 @@ class Guard:
         Raises:
             StageError: the engine failed, or did not answer in time.
         """
-        self._overseer.check(stage)
-        watched = Meter(meter.current())
-        task = asyncio.create_task(_contain(work, watched))
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + limit_ms / 1000
+        with self._overseer.waiting(stage):
+            while True:
+                await self._overseer.wait_ready(stage, until_s - loop.time())
+                watched = Meter(meter.current())
+                task = asyncio.create_task(contain(work, watched))
+                change = partial(self._overseer.change, stage)
+                try:
+                    moves = await wait_for_any({task}, until_s - loop.time(), change)
+                except asyncio.CancelledError:
+                    await abandon(task, CLOSE_S)
+                    self._note_cancelled(stage, watched, limit_ms)
+                    raise
+                if not task.done():
+                    await abandon(task, 0)
+                outcome = _outcome(task, late(stage, limit_ms, key))
+                if not moves and not (task.done() and outcome.error is not None and self._overseer.is_out(stage)):
+                    break
         try:
-            await asyncio.wait({task}, timeout=limit_ms / 1000)
-        except asyncio.CancelledError:
-            await _abandon(task, CLOSE_S)
-            self._note_cancelled(stage, watched, limit_ms)
-            raise
-        if not task.done():
-            await _abandon(task, 0)
-        try:
-            result = _use(stage, _outcome(task, late(stage, limit_ms, key)), check)
+            result = _use(stage, outcome, check)
         except StageError as fault:
             self._overseer.note_fault(fault, watched)
             raise
@@ -138,35 +167,52 @@ class Guard:
         Raises:
             StageError: the engine failed, did not answer in time, or ended without an item that is not empty.
         """
-        self._overseer.check(stage)
-        watched = Meter(meter.current())
-        pump = _Pump(start, watched)
         limit_ms, key, empty = limits.first_ms, limits.first_key, True
         left_s = limit_ms / 1000
         loop = asyncio.get_running_loop()
+        waiting = ExitStack()
+        waiting.enter_context(self._overseer.waiting(stage))
+        pump: Pump | None = None
+        watched = Meter()
         try:
             while True:
                 asked_s = loop.time()
-                outcome = await pump.ask(left_s) or _Outcome(error=late(stage, limit_ms, key))
+                if pump is None:
+                    await self._overseer.wait_ready(stage, left_s)
+                    watched = Meter(meter.current())
+                    pump = Pump(start, watched)
+                change = partial(self._overseer.change, stage) if empty else None
+                outcome = await pump.ask(left_s - (loop.time() - asked_s), change) or Outcome(
+                    error=late(stage, limit_ms, key)
+                )
                 left_s -= loop.time() - asked_s
+                if outcome.moves or (empty and outcome.failed and self._overseer.is_out(stage)):
+                    await pump.close(0)
+                    pump = None
+                    continue
                 if outcome.ended:
                     break
                 item = _use(stage, outcome, check)
                 if not is_empty(item):
                     if empty:
                         self._overseer.note_answer(stage)
+                        waiting.close()
                     limit_ms, key, empty = limits.next_ms, limits.next_key, False
                     left_s = limit_ms / 1000
                 yield item
             if empty:
                 _raise_nothing(stage)
         except StageError as fault:
-            self._overseer.note_fault(fault, watched)
-            await pump.close(0)
+            waiting.close()
+            if pump is not None:
+                self._overseer.note_fault(fault, watched)
+                await pump.close(0)
             raise
         except BaseException:
-            await pump.close(CLOSE_S)
-            self._note_cancelled(stage, watched, limit_ms)
+            waiting.close()
+            if pump is not None:
+                await pump.close(CLOSE_S)
+                self._note_cancelled(stage, watched, limit_ms)
             raise
         await pump.close(CLOSE_S)
 
@@ -185,35 +231,15 @@ def _raise_nothing(stage: EngineKind) -> Never:
     raise StageError(f"{stage}: the engine returned nothing", stage, FaultKind.NOTHING)
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome(Generic[Item]):
-    """What an engine returned or raised, or that its stream has ended."""
-
-    value: Item | None = None
-    error: BaseException | None = None
-    ended: bool = False
-
-
-async def _contain(work: Callable[[], Awaitable[Any]], watched: Meter) -> _Outcome[Any]:
-    """Await the engine's work; even what would end the event loop (SystemExit) is only its outcome."""
-    meter.CURRENT.set(watched)
-    try:
-        return _Outcome(await work())
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:  # noqa: BLE001  # whatever an engine raises, the process continues
-        return _Outcome(error=error)
-
-
-def _outcome(task: asyncio.Task[_Outcome[Any]], late: StageError) -> _Outcome[Any]:
+def _outcome(task: asyncio.Task[Outcome[Any]], late: StageError) -> Outcome[Any]:
     if not task.done():
-        return _Outcome(error=late)
+        return Outcome(error=late)
     if task.cancelled():  # nobody here cancelled it
-        return _Outcome(error=asyncio.CancelledError("the engine cancelled the call"))
+        return Outcome(error=asyncio.CancelledError("the engine cancelled the call"))
     return task.result()
 
 
-def _use(stage: EngineKind, outcome: _Outcome[Any], check: Check[Item]) -> Item:
+def _use(stage: EngineKind, outcome: Outcome[Any], check: Check[Item]) -> Item:
     if (error := outcome.error) is not None:
         if isinstance(error, StageError):
             raise error
@@ -224,78 +250,3 @@ def _use(stage: EngineKind, outcome: _Outcome[Any], check: Check[Item]) -> Item:
         return check(outcome.value)
     except Exception as error:  # a value may fail in any way where it is looked at
         raise StageError(f"{stage}: the engine returned {error}", stage, FaultKind.GARBAGE) from error
-
-
-_abandoned: set[asyncio.Task[Any]] = set()
-"""Cancelled tasks that have not ended: asyncio itself would forget them."""
-
-
-async def _abandon(task: asyncio.Task[Any], within_s: float) -> None:
-    """Cancel `task`, and wait for its end no longer than that."""
-    task.cancel()
-    _abandoned.add(task)
-    task.add_done_callback(_abandoned.discard)
-    if within_s:
-        await asyncio.wait({task}, timeout=within_s)
-
-
-class _Pump:
-    """Reads a stream in a task of its own, one item each time that it is asked."""
-
-    def __init__(self, start: Callable[[], AsyncIterator[Any]], watched: Meter) -> None:
-        self._asked = asyncio.Event()
-        self._answered: asyncio.Future[_Outcome[Any]] | None = None
-        self._closed = False
-        self._task = asyncio.create_task(self._run(start, watched))
-
-    async def ask(self, within_s: float) -> _Outcome[Any] | None:
-        """Ask for the next item; return the outcome, or None if there is none in time."""
-        if within_s <= 0:  # an item that is there at once would be taken all the same
-            return None
-        self._answered = asyncio.get_running_loop().create_future()
-        self._asked.set()
-        either: set[asyncio.Future[Any]] = {self._answered, self._task}
-        await asyncio.wait(either, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-        if self._answered.done():
-            return self._answered.result()
-        cancelled = asyncio.CancelledError("the engine cancelled the call")
-        return _Outcome(error=cancelled) if self._task.done() else None
-
-    async def close(self, within_s: float) -> None:
-        """Stop reading, and close the stream; wait for that no longer than `within_s`."""
-        self._closed = True
-        if not self._task.done():
-            await _abandon(self._task, within_s)
-
-    async def _run(self, start: Callable[[], AsyncIterator[Any]], watched: Meter) -> None:
-        meter.CURRENT.set(watched)
-        source: AsyncIterator[Any] | None = None
-        try:
-            while not self._closed:
-                await self._asked.wait()
-                self._asked.clear()
-                try:
-                    source = start() if source is None else source
-                    outcome: _Outcome[Any] = _Outcome(await anext(source))
-                except StopAsyncIteration:
-                    outcome = _Outcome(ended=True)
-                except asyncio.CancelledError:
-                    raise
-                except BaseException as error:  # noqa: BLE001  # whatever an engine raises, the process continues
-                    outcome = _Outcome(error=error)
-                if self._answered is not None and not self._answered.done():
-                    self._answered.set_result(outcome)
-        finally:
-            await _close(source)
-
-
-async def _close(source: Any) -> None:
-    """Close a stream, if it can be closed; an engine that fails at that has failed no call any more."""
-    if (aclose := getattr(source, "aclose", None)) is None:
-        return
-    try:
-        await aclose()
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:  # noqa: BLE001  # even what would end the event loop
-        _log.warning("an engine's stream does not close: %s: %s", type(error).__name__, one_line(error))

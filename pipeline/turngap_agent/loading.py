@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from turngap_agent import building, memory
+from turngap_agent import building, clock, memory
 from turngap_agent.endpointing import TurnModel, VoiceActivityEngine
 from turngap_agent.engines import EngineKind, EngineSettings, LoadedEngine, Placement
 from turngap_agent.errors import EngineError, TurngapError
@@ -53,6 +53,8 @@ class Engines:
     """By stage, what an engine was built from, and a fresh one can be."""
     host_mib: dict[str, float] = field(default_factory=dict)
     """By stage, how much more of the host's memory the process held after it had loaded and warmed up."""
+    load_s: dict[str, float] = field(default_factory=dict)
+    """By stage, how long it took to load and warm up."""
     wrap: Wrap | None = None
     """What is put around each engine, a fresh one too."""
 
@@ -76,6 +78,7 @@ async def load(profile: Profile, wrap: Wrap | None = None) -> Engines:
     loaded: dict[str, Any] = {}
     resolved: dict[EngineKind, EngineSettings] = {}
     host: dict[str, float] = {}
+    load_s: dict[str, float] = {}
     held: dict[str, float] = {}
     gpu = await Sharing.open(profile)
     try:
@@ -91,11 +94,12 @@ async def load(profile: Profile, wrap: Wrap | None = None) -> Engines:
         for stage, chosen in in_order.items():
             settings = chosen.for_calls(profile.limits.simultaneous_calls)
             settings = gpu.with_environment(settings) if gpu is not None else settings
-            resolved[stage], rss = settings, memory.resident_mib()
+            resolved[stage], rss, started_ns = settings, memory.resident_mib(), clock.now_ns()
             engine = await _explain_failure(settings, asyncio.to_thread(_build, settings))
             loaded[stage] = wrap(stage, engine) if wrap is not None else engine
             await _explain_failure(settings, loaded[stage].warm_up())
             host[stage] = memory.resident_mib() - rss
+            load_s[stage] = (clock.now_ns() - started_ns) / 1e9
             before = _note_held(held, stage, gpu, before)
         if gpu is not None:
             await gpu.check()
@@ -104,7 +108,9 @@ async def load(profile: Profile, wrap: Wrap | None = None) -> Engines:
             await _close_all((*loaded.values(), gpu))
         raise
     models = {stage: engine.describe() for stage, engine in loaded.items()}
-    return Engines(**loaded, models=models, memory_mib=held, gpu=gpu, settings=resolved, host_mib=host, wrap=wrap)
+    engines = Engines(**loaded, models=models, memory_mib=held, gpu=gpu, settings=resolved, wrap=wrap)
+    engines.host_mib, engines.load_s = host, load_s
+    return engines
 
 
 async def load_one(settings: EngineSettings) -> Any:

@@ -1,8 +1,9 @@
 """Replaces engines that are stuck by fresh ones, while the agent serves.
 
 An engine whose native code never returns holds its thread: nothing can end it but the process. It is abandoned with
-its thread and its memory, and a fresh one is built from the same settings, if memory allows. Until that one is warm,
-turns fail at once, and their callers hear an apology.
+its thread and its memory, and a fresh one is built from the same settings, if memory allows. Calls that wait for the
+stuck one, or come meanwhile, are answered by the fresh one if it is ready within their deadlines; where the first one
+took longer than that to load, they fail at once, and their callers hear an apology.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from turngap_agent import clock, loading, memory
@@ -57,6 +60,13 @@ class Replacements(Overseer):
         self._lost: set[EngineKind] = set()
         """Stages whose engine is stuck, and cannot be replaced."""
         self._watched: set[EngineKind] = set()
+        self._late: dict[EngineKind, Meter] = {}
+        """By stage, work that is past its deadline, where no call has been answered since it began."""
+        self._waiting: Counter[EngineKind] = Counter()
+        self._answered_s: dict[EngineKind, float] = {}
+        self._changes: dict[EngineKind, asyncio.Future[bool]] = {}
+        self._due_s: dict[EngineKind, float] = {}
+        """When the fresh engine should be ready, by how long the first one took."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -71,9 +81,45 @@ class Replacements(Overseer):
         if stage in self._out:
             raise StageError(f"{stage}: its engine was stuck, and is being replaced", stage, FaultKind.REPLACED)
 
+    async def wait_ready(self, stage: EngineKind, within_s: float) -> None:
+        """Wait for the fresh engine of a stage that is out of service, if it should be ready in time.
+
+        Raises:
+            StageError: (`REPLACED`) it is not.
+        """
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + within_s
+        while stage in self._out:
+            left_s = until_s - loop.time()
+            if left_s <= 0 or self._due_s.get(stage, 0.0) > until_s:
+                self.check(stage)
+            await asyncio.wait({self.change(stage)}, timeout=left_s)
+
+    def change(self, stage: EngineKind) -> asyncio.Future[bool]:
+        """Return what is done when the stage's engine has been replaced, or could not be."""
+        if (change := self._changes.get(stage)) is None or change.done():
+            change = self._changes[stage] = asyncio.get_running_loop().create_future()
+        return change
+
+    def is_out(self, stage: EngineKind) -> bool:
+        """Whether the stage's engine is being replaced."""
+        return stage in self._out
+
+    @contextmanager
+    def waiting(self, stage: EngineKind) -> Iterator[None]:
+        """Note that a call waits for the stage's engine; if that one is late for another call it is replaced."""
+        self._waiting[stage] += 1
+        try:
+            self._replace_if_waited_for(stage)
+            yield
+        finally:
+            self._waiting[stage] -= 1
+
     def note_answer(self, stage: EngineKind) -> None:
         """Note that the stage's engine works."""
         self._misses[stage] = 0
+        self._late.pop(stage, None)
+        self._answered_s[stage] = asyncio.get_running_loop().time()
         self._lost.discard(stage)
 
     def note_fault(self, fault: StageError, work: Meter) -> None:
@@ -86,6 +132,10 @@ class Replacements(Overseer):
             self._begin(fault.stage, f"{MISSES} deadlines missed in a row")
         elif work.is_busy:
             self._watch(fault.stage, work, self._limits.stuck_ms)
+            since_s = asyncio.get_running_loop().time() - fault.deadline_ms / 1000
+            if self._answered_s.get(fault.stage, 0.0) < since_s:
+                self._late[fault.stage] = work
+                self._replace_if_waited_for(fault.stage)
 
     def note_cancelled(self, stage: EngineKind, work: Meter, within_ms: float) -> None:
         """Watch an engine that still works for a call that was cancelled."""
@@ -96,6 +146,12 @@ class Replacements(Overseer):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _replace_if_waited_for(self, stage: EngineKind) -> None:
+        """Have an engine replaced that is past a deadline, has answered nobody since, and is waited for by others."""
+        if (work := self._late.get(stage)) is not None and work.is_busy and self._waiting[stage]:
+            del self._late[stage]
+            self._begin(stage, "past its deadline, and other calls wait for it")
 
     def _watch(self, stage: EngineKind, work: Meter, limit_ms: float) -> None:
         if stage not in self._watched | self._out:
@@ -126,6 +182,8 @@ class Replacements(Overseer):
         self._replaced[stage] += 1
         self._lost.discard(stage)
         self._out.add(stage)
+        self._late.pop(stage, None)
+        self._due_s[stage] = asyncio.get_running_loop().time() + self._engines.load_s.get(stage, 0.0)
         _log.error("%s: the engine is stuck (%s); a fresh one is being built", stage, reason)
         self._start(self._replace(stage, engine, settings))
 
@@ -145,7 +203,7 @@ class Replacements(Overseer):
         return None
 
     async def _replace(self, stage: EngineKind, engine: Any, settings: EngineSettings) -> None:
-        started_ns = clock.now_ns()
+        started_ns, ready = clock.now_ns(), False
         try:
             async with asyncio.timeout(self._ready_within_s):
                 if isinstance(engine, Restarts):
@@ -157,11 +215,14 @@ class Replacements(Overseer):
             self._metrics.count_replacement(stage, "failed")
             self._lost.add(stage)
         else:
+            ready = True
             took_s = (clock.now_ns() - started_ns) / 1e9
             _log.warning("%s: a fresh engine answers, after %.1f s", stage, took_s)
             self._metrics.count_replacement(stage, "replaced")
         finally:
             self._out.discard(stage)
+            if (change := self._changes.pop(stage, None)) is not None and not change.done():
+                change.set_result(ready)
 
     async def _build(self, stage: EngineKind, settings: EngineSettings) -> Any:
         fresh, wrap = await loading.load_one(settings), self._engines.wrap

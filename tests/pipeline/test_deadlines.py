@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from turngap_agent import deadlines, meter
+from turngap_agent import engine_tasks, meter
 from turngap_agent.deadlines import FaultKind, Guard, Overseer, StageError, StreamLimits
 from turngap_agent.errors import EngineError
 from turngap_agent.meter import Meter
+
+from tests.pipeline.conftest import wait_until
 
 pytestmark = pytest.mark.anyio
 SOON_MS, LATE_MS = 20.0, 60_000.0
@@ -110,8 +112,63 @@ async def test_an_engine_that_ignores_its_cancellation_is_not_waited_for() -> No
         assert fault.kind is FaultKind.DEADLINE
     finally:
         ignoring.clear()
-        for task in tuple(deadlines._abandoned):
+        for task in tuple(engine_tasks._abandoned):
             task.cancel()
+
+
+class Replacing(Notes):
+    """Says when the engine has been replaced: `replace` does it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.out = False
+
+    def change(self, stage: str) -> asyncio.Future[bool]:
+        return self.changed
+
+    def is_out(self, stage: str) -> bool:
+        return self.out
+
+    def replace(self, *, done: bool = True) -> None:
+        self.changed.set_result(done)
+        self.changed = asyncio.get_running_loop().create_future()
+
+
+async def test_a_call_that_waits_is_begun_again_on_a_fresh_engine() -> None:
+    """Within its deadline, and it is no fault; it stays where it is if there is no fresh engine."""
+    overseer, engines = Replacing(), [hang, lambda: asyncio.sleep(0, 7)]
+    task = asyncio.create_task(Guard(overseer).result("stt", LATE_MS, "stt_ms", lambda: engines.pop(0)(), number))
+    await wait_until(lambda: len(engines) == 1)
+    overseer.replace(done=False)
+    await asyncio.sleep(0.01)
+    assert len(engines) == 1
+    overseer.replace()
+    assert await task == 7
+    assert (overseer.answers, overseer.faults) == (["stt"], [])
+
+
+async def test_an_error_of_an_engine_that_is_being_replaced_is_no_fault() -> None:
+    """One in a process of its own fails all its calls when that is killed: they are begun again."""
+    overseer, engines = Replacing(), [lambda: raise_(EngineError("killed")), lambda: asyncio.sleep(0, 7)]
+    overseer.out = True
+    assert await Guard(overseer).result("stt", LATE_MS, "stt_ms", lambda: engines.pop(0)(), number) == 7
+    assert overseer.faults == []
+
+
+async def test_a_stream_is_begun_again_only_before_its_first_item() -> None:
+    """What a caller has heard a part of is not said twice."""
+    overseer, streams = Replacing(), [stream(end=hang), stream(1, 2, end=hang), stream(3)]
+    source = Guard(overseer).stream("llm", LIMITS, lambda: streams.pop(0), number, lambda item: item == 0)
+    first = asyncio.create_task(anext(source))
+    await wait_until(lambda: len(streams) == 2)
+    overseer.replace()
+    assert await first == 1
+    overseer.replace()
+    assert await anext(source) == 2
+    with pytest.raises(StageError, match="no answer within 20 ms"):
+        await anext(source)
+    assert len(streams) == 1
 
 
 async def test_a_cancelled_call_closes_its_engine_first() -> None:

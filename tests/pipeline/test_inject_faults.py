@@ -6,6 +6,7 @@ import signal
 import sys
 
 import numpy as np
+import psutil
 import pytest
 from turngap_agent import clock, profile
 from turngap_agent.engines import EngineKind
@@ -18,6 +19,8 @@ from turngap_agent.server import serve as serving
 from turngap_agent.stt import FixedWork, Transcript
 from turngap_agent.telephony.faults import Fault, FaultKind, FaultStage, Moment
 from turngap_agent.telephony.messages import Clear, OutboundMedia
+
+from tests.pipeline.conftest import wait_until
 
 AUDIO = np.zeros(800, np.float32)
 REQUEST = Request("block", (), "hello", 24)
@@ -172,8 +175,23 @@ async def test_the_process_of_an_engine_is_killed():
     with asked("stt", "kill"):
         await ask(wrap_engine("stt", engine), "stt")
     assert await process.wait() == -signal.SIGKILL
+    engine.process_ids = lambda: [2**22 + 1]  # no process has that number: it ended meanwhile
+    with asked("stt", "kill"):
+        assert await ask(wrap_engine("stt", engine), "stt")
     with asked("stt", "kill"), pytest.raises(InjectedError, match="no process of its own"):
         await ask(make_engine("stt"), "stt")
+
+
+async def test_an_engine_with_a_process_is_stuck_there():
+    """All threads of the process stand still; who kills it has an engine that works again."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(60)")
+    engine = make_engine("stt").engine
+    engine.process_ids = lambda: [process.pid]
+    with asked("stt", "stuck"):
+        await ask(wrap_engine("stt", engine), "stt")
+    await wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+    process.kill()
+    await process.wait()
 
 
 async def test_the_moment_is_that_of_the_call():

@@ -62,6 +62,8 @@ class ChaosRow:
     next_call: str
     """What the agent's next caller heard: `answer` if all is well."""
     next_gap_ms: float | None
+    back_ms: float
+    """From the end of the faulty call to the beginning of that next call: callers before it heard an apology."""
     reasons: tuple[str, ...]
     """Why it counts as lost; () if it was survived."""
 
@@ -155,12 +157,15 @@ def make_row(
     record: CallRecord,
     spans: Sequence[Span],
     neighbour: NeighbourFigures,
-    next_call: tuple[str, float | None],
+    next_call: tuple[str, float | None, float],
     *,
     struck: bool,
     death: str = "",
 ) -> ChaosRow:
-    """Return the row of one fault; `death` says how the agent died, if it did."""
+    """Return the row of one fault. `death` says how the agent died, if it did.
+
+    `next_call`: what was heard, the gap, and how long after the faulty call it began, both in ms.
+    """
     heard, silence_ms = list_heard(record, spans), longest_silence_ms(record)
     reasons = list_reasons(heard, silence_ms, neighbour, next_call[0], struck=struck, end=record.end, death=death)
     return ChaosRow(
@@ -173,6 +178,7 @@ def make_row(
         neighbour=neighbour,
         next_call=next_call[0],
         next_gap_ms=next_call[1],
+        back_ms=next_call[2],
         reasons=reasons,
     )
 

@@ -53,7 +53,8 @@ def plan_chaos(
 def list_stages(profile: Profile) -> Mapping[FaultStage, bool]:
     """Return the stages of a profile, each with whether its engine has a process of its own."""
     engines = {
-        FaultStage(stage): settings.placement().value == OWN_PROCESS for stage, settings in profile.engines().items()
+        FaultStage(stage): settings.own_process or settings.placement().value == OWN_PROCESS
+        for stage, settings in profile.engines().items()
     }
     return {stage: engines.get(stage, False) for stage in FaultStage if stage in engines or stage is FaultStage.SENDING}
 
@@ -105,5 +106,8 @@ def _explain_absence(profile: Profile, words: Sequence[str]) -> str:
     if missing:
         return f"profile {profile.name} has no stage {missing[0]}; it has: {', '.join(stages)}"
     if FaultKind.KILL in words:
-        return f"no such engine of profile {profile.name} has a process of its own to be killed"
+        return (
+            f"no such engine of profile {profile.name} has a process of its own to be killed; "
+            "add --set SECTION.own_process=true"
+        )
     return "no fault is all of that"

@@ -19,9 +19,9 @@ from turngap.caller.call import place_call
 from turngap.caller.priority import raised_priority, short_collections
 from turngap.caller.scheduler import Scheduler
 from turngap.chaos.conversations import NEIGHBOUR_TURNS, Callers
-from turngap.chaos.judgement import ChaosRow, find_gaps_ms, list_heard, make_row, measure_neighbour
+from turngap.chaos.judgement import ChaosRow, Heard, find_gaps_ms, list_heard, make_row, measure_neighbour
 from turngap.chaos.plan import ChaosRequest
-from turngap.clock import NS_PER_MS, Clock
+from turngap.clock import NS_PER_MS, Clock, to_ms
 from turngap.model.records import CallRecord
 from turngap.processes.agent import RunningAgent
 from turngap.processes.span_receiver import SpanReceiver
@@ -123,8 +123,7 @@ class _Line:
             await asyncio.wait({died}, timeout=DEATH_NOTICE_S)
             beside.cancel()  # a call that is cancelled ends and returns its record
             neighbour = measure_neighbour(*await beside)
-            await self._run.clock.sleep_ns(NEXT_CALL_NS)
-            next_call = ("none: the agent is dead", None) if died.done() else await self._call_again()
+            next_call = await self._call_until_answered(fault, died)
         finally:
             beside.cancel()
             death = died.result() if died.done() else ""
@@ -134,6 +133,23 @@ class _Line:
         if fault.kind is FaultKind.STUCK or not row.survived:
             await self._stop_agent()
         return row
+
+    async def _call_until_answered(self, fault: Fault, died: asyncio.Future[str]) -> tuple[str, float | None, float]:
+        """Return what the next caller heard, the gap, and how long after the faulty call that call began, in ms.
+
+        While an engine that was killed or stuck is built again, callers may hear an apology: others call after them.
+        """
+        clock, ended_ns = self._run.clock, self._run.clock.now_ns()
+        may_be_away = fault.kind in (FaultKind.KILL, FaultKind.STUCK)
+        until_ns = ended_ns + round(self._run.request.profile.limits.ready_within_s * 1e9)
+        while True:
+            await clock.sleep_ns(NEXT_CALL_NS)
+            back_ms = to_ms(clock.now_ns() - ended_ns)
+            if died.done():
+                return "none: the agent is dead", None, back_ms
+            heard, gap_ms = await self._call_again()
+            if heard != Heard.APOLOGY or not may_be_away or clock.now_ns() > until_ns:
+                return heard, gap_ms, back_ms
 
     async def _call_again(self) -> tuple[str, float | None]:
         record, spans = await self._call(*self._run.callers.plan(self._run.next_index(), None, 1))

@@ -7,6 +7,7 @@ engine, and before each piece of work it looks whether a fault of the call strik
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -76,13 +77,15 @@ class FaultyEngine:
                 raise InjectedError(f"injected: {fault.stage} failed")
             case FaultKind.HANG:
                 await call_faults.hang()
+            case FaultKind.STUCK if hasattr(self.engine, "process_ids"):
+                send_to_processes(self.engine, signal.SIGSTOP)  # as if all of its threads were stuck
             case FaultKind.STUCK:
                 self._stuck = self._stuck or StuckThread()
                 await self._stuck.wait()
             case FaultKind.SLOW:
                 await call_faults.delay(first)
             case FaultKind.KILL:
-                kill_processes(self.engine)
+                send_to_processes(self.engine, signal.SIGKILL)
             case _:
                 pass
 
@@ -128,16 +131,17 @@ def wrap_engine(stage: str, engine: Any) -> Any:
     return type(f"Faulty{type(engine).__name__}", (FaultyEngine,), own)(engine)
 
 
-def kill_processes(engine: Any) -> None:
-    """Kill the processes of an engine.
+def send_to_processes(engine: Any, number: signal.Signals) -> None:
+    """Send a signal to the processes of an engine; nothing happens to one whose process has ended already.
 
     Raises:
-        InjectedError: it has none.
+        InjectedError: it never has any.
     """
-    if not (pids := tuple(getattr(engine, "process_ids", tuple)())):
+    if not hasattr(engine, "process_ids"):
         raise InjectedError("injected: the engine has no process of its own to be killed")
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+    for pid in engine.process_ids():
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.kill(pid, number)
 
 
 def _delegate(name: str) -> property:

@@ -1,6 +1,7 @@
 """The agent's side of an engine in a process of its own: the engine's interface, answered by that process.
 
-A process that ends, or is killed, is started again at once, then after 1, 2, 4 … s. Until it is warm, requests fail.
+A process that ends, or is killed, is started again at once, then after 1, 2, 4 … s. Until it is warm, requests wait, also
+those that it had not begun to answer; where loading takes long, they fail at once.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from turngap_agent import meter
+from turngap_agent import clock, meter
 from turngap_agent.engines import EngineSettings
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import Request
 from turngap_agent.own_process.frames import STREAMS, pack, read, read_blocking
 
 LONGEST_WAIT_S = 30.0
+HELD_S = 2.0
+"""If loading took no longer, requests wait for the next process: callers hear an answer instead of an apology."""
 _log = logging.getLogger("turngap.engines")
 
 
@@ -51,6 +54,9 @@ class ProcessEngine:
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._failures = 0
+        self._warm: asyncio.Event | None = None
+        """Set while there is a process; None before the first is attached."""
+        self._load_s = 0.0
         self._end = self._start()
 
     def describe(self) -> str:
@@ -58,8 +64,8 @@ class ProcessEngine:
         return f"{self._text}, in a process of its own"
 
     def process_ids(self) -> tuple[int, ...]:
-        """Return the number of its process."""
-        return (self._process.pid,)
+        """Return the number of its process; none while there is none."""
+        return (self._process.pid,) if self._process.poll() is None else ()
 
     async def warm_up(self) -> None:
         """Take up the work; the engine itself is warm."""
@@ -75,7 +81,12 @@ class ProcessEngine:
             self._reading.cancel()
         self._drop("it was stuck, and was killed")
         await asyncio.to_thread(self._kill)
-        self._end = await asyncio.to_thread(self._start)
+        try:
+            self._end = await asyncio.to_thread(self._start)
+        except EngineError:
+            self._failures += 1
+            self._reading = asyncio.create_task(self._start_again())
+            raise
         await self._attach()
 
     async def close(self) -> None:
@@ -87,6 +98,7 @@ class ProcessEngine:
         await asyncio.to_thread(self._kill)
 
     def _start(self) -> socket.socket:
+        started_ns = clock.now_ns()
         own, other = socket.socketpair()
         command = [sys.executable, "-m", "turngap_agent.own_process", str(other.fileno())]
         self._process = subprocess.Popen(command, pass_fds=(other.fileno(),), stdout=2)
@@ -100,6 +112,7 @@ class ProcessEngine:
         if answer[0] == "failed":
             self._kill()
             raise EngineError(answer[1])
+        self._load_s = (clock.now_ns() - started_ns) / 1e9
         _, self._text, methods, facts, forgets = answer
         for name in methods:
             setattr(self, name, partial(self._stream if name in STREAMS else self._result, name))
@@ -116,6 +129,8 @@ class ProcessEngine:
     async def _attach(self) -> None:
         reader, self._writer = await asyncio.open_unix_connection(sock=self._end)
         self._reading = asyncio.create_task(self._read(reader))
+        self._warm = self._warm or asyncio.Event()
+        self._warm.set()
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(EOFError):
@@ -123,7 +138,11 @@ class ProcessEngine:
                 self._take(await read(reader))
                 self._failures = 0
         code = await asyncio.to_thread(self._kill)
-        self._drop(f"its process ended with code {code}, and is started again")
+        self._drop(f"its process ended with code {code}, and is started again", again=True)
+        await self._start_again()
+
+    async def _start_again(self) -> None:
+        """Start the process until it is warm."""
         while not self._closed:
             wait_s = min(LONGEST_WAIT_S, 2.0 ** (self._failures - 1)) if self._failures else 0.0
             self._failures += 1
@@ -154,13 +173,15 @@ class ProcessEngine:
                 asked.working.close()
                 del self._asked[number]
 
-    def _drop(self, reason: str) -> None:
-        """End all requests with an error; new ones fail until there is a process again."""
+    def _drop(self, reason: str, *, again: bool = False) -> None:
+        """End all requests with an error; `again`: those that have no answer yet may be sent to the next process."""
         if self._writer is not None:
             self._writer.close()
+        if self._warm is not None:
+            self._warm.clear()
         self._writer = None
         for number, asked in self._asked.items():
-            asked.messages.put_nowait(("end", number, f"{self._settings.stage}: {reason}"))
+            asked.messages.put_nowait(("died" if again else "end", number, f"{self._settings.stage}: {reason}"))
             asked.working.close()
         self._asked.clear()
 
@@ -168,7 +189,9 @@ class ProcessEngine:
         if self._writer is not None:
             self._writer.write(pack(message))
 
-    def _ask(self, method: str, arguments: tuple[Any, ...]) -> tuple[int, asyncio.Queue[tuple[Any, ...]]]:
+    async def _ask(self, method: str, arguments: tuple[Any, ...]) -> tuple[int, asyncio.Queue[tuple[Any, ...]]]:
+        if self._writer is None and self._warm is not None and self._may_wait:
+            await self._warm.wait()
         if self._writer is None:
             raise EngineError(f"{self._settings.stage}: its process is being started again")
         self._number += 1
@@ -180,26 +203,39 @@ class ProcessEngine:
         self._send("start", self._number, method, tuple(map(_strip, arguments)))
         return self._number, asked.messages
 
+    @property
+    def _may_wait(self) -> bool:
+        return not self._closed and self._load_s <= HELD_S
+
     async def _result(self, method: str, *arguments: Any) -> Any:
-        number, messages = self._ask(method, arguments)
-        try:
-            message = await messages.get()
-        except asyncio.CancelledError:
-            self._send("cancel", number)
-            raise
-        if message[0] == "end":
+        for first in (True, False):
+            number, messages = await self._ask(method, arguments)
+            try:
+                message = await messages.get()
+            except asyncio.CancelledError:
+                self._send("cancel", number)
+                raise
+            if not (first and message[0] == "died" and self._may_wait):
+                break
+        if message[0] != "item":
             raise EngineError(message[2] or f"{self._settings.stage}: its process returned nothing")
         return message[2]
 
     async def _stream(self, method: str, *arguments: Any) -> AsyncGenerator[Any, None]:
-        number, messages = self._ask(method, arguments)
+        number, messages = await self._ask(method, arguments)
+        untouched = True
         try:
             while True:
                 self._send("next", number)
                 message = await messages.get()
-                if message[0] == "end":
+                if message[0] == "item":
+                    untouched = False
+                    yield message[2]
+                elif message[0] == "died" and untouched and self._may_wait:
+                    untouched = False  # once: its own request may be what ends the process
+                    number, messages = await self._ask(method, arguments)
+                else:
                     break
-                yield message[2]
         finally:
             if number in self._asked:
                 self._send("cancel", number)

@@ -27,7 +27,9 @@ def test_every_stage_has_every_fault_at_every_moment():
 
 
 def test_an_engine_with_a_process_of_its_own_can_be_killed():
-    """As vLLM, which the agent starts as a process."""
+    """As vLLM, which the agent starts as a process, and whatever the profile moves into one."""
+    moved = list_stages(profiles.load("scripted", ("stt.own_process=true",)))
+    assert {fault.stage for fault in list_faults(moved) if fault.kind is FaultKind.KILL} == {FaultStage.STT}
     stages = list_stages(profiles.load("weightless"))
     assert stages[FaultStage.LLM]
     assert {fault.stage for fault in list_faults(stages) if fault.kind is FaultKind.KILL} == {FaultStage.LLM}
@@ -55,7 +57,7 @@ def test_a_filter_takes_what_has_all_of_its_words():
         ({"only": ["llmm"]}, "did you mean 'llm'?"),
         ({"only": [""]}, "no stage, fault or moment"),
         ({"only": ["turn"]}, "--set endpointing.policy=speculative"),
-        ({"only": ["stt/kill"]}, "process of its own"),
+        ({"only": ["stt/kill"]}, "--set SECTION.own_process=true"),
         ({"only": ["sending/stuck"]}, "no fault is all of that"),
         ({"only": ["stt/llm"]}, "no fault is all of that"),
         ({"calls": 0}, "--calls 0"),

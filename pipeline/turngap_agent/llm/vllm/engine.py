@@ -100,6 +100,11 @@ class VllmChat:
         """The supervised server; None if it runs elsewhere."""
         return self._server
 
+    def process_ids(self) -> tuple[int, ...]:
+        """Return the number of the supervised server's process; none while there is none."""
+        pid = self._server.pid if self._server is not None else None
+        return (pid,) if pid is not None else ()
+
     async def warm_up(self) -> None:
         """Start the server and wait for it; fill the prefix cache with the system prompt; generate some short replies.
 
