@@ -14,6 +14,7 @@ from turngap_agent.errors import EngineError
 from turngap_agent.llm import GeneratesOnDemand, JudgesSentences, Request
 from turngap_agent.llm.scripted import ScriptedLlmSettings
 from turngap_agent.meter import Meter
+from turngap_agent.own_process import engine as own_engine
 
 from tests.pipeline.conftest import wait_until
 
@@ -68,8 +69,16 @@ async def test_work_that_is_cancelled_ends_there(engine) -> None:
     assert await attempt.wait_idle(START_S)
 
 
-async def test_a_killed_process_fails_its_calls_and_serves_again(serve, engine) -> None:
-    """In one call: an answer, `kill -9`, an apology, and an answer without a restart of the agent."""
+async def test_a_killed_process_costs_its_calls_the_time_of_a_start(engine) -> None:
+    """A stream that it had not begun is answered by the next process."""
+    engine._load_s = 0.0  # a busy machine may have taken longer
+    os.kill(engine.process_ids()[0], signal.SIGKILL)
+    assert await say(engine) == ["Yes,", " of", " course."]
+
+
+async def test_a_killed_process_fails_its_calls_and_serves_again(serve, engine, monkeypatch) -> None:
+    """In one call: an answer, `kill -9`, an apology as loading takes long, and an answer of the same agent."""
+    monkeypatch.setattr(own_engine, "HELD_S", 0.0)
     async with serve(llm=engine) as served, served.phone() as phone:
         await phone.ask()
         names = [(await phone.reply())[0]]

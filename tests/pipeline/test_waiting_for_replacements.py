@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
 import pytest
 from turngap_agent import loading, meter, profile
@@ -27,11 +28,12 @@ class StuckSpeechToText(ScriptedSpeechToText):
     def __init__(self) -> None:
         super().__init__(ScriptedSttSettings(engine="scripted", delay_ms=0))
         self.asked = 0
+        self.thread = ExitStack()
 
     async def transcribe(self, audio: object) -> Transcript:
         self.asked += 1
         if self.asked == 1:
-            meter.current().busy().__enter__()
+            self.thread.enter_context(meter.current().busy())
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -49,7 +51,7 @@ async def overseen() -> AsyncIterator[tuple[Replacements, Engines]]:
 
 async def test_a_neighbour_does_not_notice_a_stuck_engine(serve) -> None:
     """Its turn comes while the engine is past its deadline for another call: a fresh one answers it."""
-    limits = ("deadlines.stt_ms=1000", "deadlines.stuck_ms=60000")
+    limits = ("deadlines.stt_ms=1500", "deadlines.stuck_ms=60000")
     async with serve(*limits, stt=StuckSpeechToText()) as served, served.phone("1") as one, served.phone("2") as other:
         await one.ask()
         _, sorry = await one.reply()

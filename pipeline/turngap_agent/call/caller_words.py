@@ -40,10 +40,11 @@ class CallerWords:
         Raises:
             StageError: the recogniser failed.
         """
-        stt, question = self._engines.stt, self._question
+        question = self._question
         audio, script = question.audio[question.rest_from :], question.script
 
         async def work() -> Transcript:
+            stt = self._engines.stt  # looked up when it is asked: it may have been replaced
             if script is not None and isinstance(stt, FixedWork):
                 return await stt.transcribe_as(audio, script.words)
             return await stt.transcribe(audio)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
 from turngap_agent import deadlines, meter, tracing
@@ -253,7 +254,7 @@ class Reply:
         most_tokens = max(question.max_tokens, request.reply_tokens or 0)
         d, llm = self._deadlines, self._engines.llm
         limits = StreamLimits(d.llm_first_token_ms, "llm_first_token_ms", d.llm_token_ms, "llm_token_ms")
-        reply = self._guard.stream("llm", limits, lambda: llm.reply(request), ReplyText(most_tokens), is_empty)
+        reply = self._guard.stream("llm", limits, self._ask_llm(request), ReplyText(most_tokens), is_empty)
         async with aclosing(reply) as pieces:
             async for piece in pieces:
                 tokens += 1
@@ -272,6 +273,9 @@ class Reply:
             if tokens < question.max_tokens or not self._delivery.texts or clause.endswith(_SENTENCE_END):
                 await self._put_clause(clause, first_token_ns)
         self._speaking.add_end()
+
+    def _ask_llm(self, request: Request) -> Callable[[], AsyncIterator[str]]:
+        return lambda: self._engines.llm.reply(request)  # looked up when it is asked: it may have been replaced
 
     async def _put_clause(self, clause: str, first_token_ns: int) -> None:
         first = not self._delivery.texts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 
@@ -14,6 +14,7 @@ from turngap_agent.call.delivery import Delivery
 from turngap_agent.call.encoding import ReplyEncoder
 from turngap_agent.clock import now_ns
 from turngap_agent.deadlines import Guard, StreamLimits
+from turngap_agent.stt import AudioF32
 from turngap_agent.telemetry.recorder import AttemptNotes
 from turngap_agent.telephony import SAMPLE_RATE
 from turngap_agent.tracing import Stage
@@ -49,6 +50,9 @@ class Speaking:
         """Say that there are no more clauses."""
         self._clauses.put_nowait(None)
 
+    def _ask(self, clause: str) -> AsyncIterator[AudioF32]:
+        return self._engines.tts.speak(clause, self._context)  # looked up when it is asked: it may have been replaced
+
     async def run(self) -> None:
         """Speak what is added until its end.
 
@@ -67,7 +71,7 @@ class Speaking:
                 handed_ns = await self._start_of("synthesis", handed_ns)
                 await self._injection.wait(Stage.FIRST_AUDIO)
             speech = self._guard.stream(
-                "tts", limits, partial(tts.speak, text, self._context), ClauseAudio(text, tts.sample_rate), is_empty
+                "tts", limits, partial(self._ask, text), ClauseAudio(text, tts.sample_rate), is_empty
             )
             async with aclosing(speech) as pieces:
                 async for piece in pieces:

@@ -1,7 +1,7 @@
 """The agent's side of an engine in a process of its own: the engine's interface, answered by that process.
 
-A process that ends, or is killed, is started again at once, then after 1, 2, 4 … s. Until it is warm, requests wait, also
-those that it had not begun to answer; where loading takes long, they fail at once.
+A process that ends, or is killed, is started again at once, then after 1, 2, 4 … s. Until it is warm, requests wait,
+those too that it had not begun to answer; where loading takes long, they fail at once.
 """
 
 from __future__ import annotations

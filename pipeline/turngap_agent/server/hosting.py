@@ -94,8 +94,8 @@ async def host(
     # All objects so far live as long as the process: the garbage collector need not visit them during a call.
     gc.collect()
     gc.freeze()
-    # The next full collection comes when a quarter as many objects are new as the last one left. That has to count from
-    # none, or the garbage of hundreds of calls, with their audio, would wait for it.
+    # The next full collection comes when a quarter as many objects are new as the last one left: that has to count from
+    # none, or more garbage of calls would wait for it.
     gc.collect()
 
     exporter = export.make_exporter(profile.name)

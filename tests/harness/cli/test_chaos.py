@@ -12,22 +12,21 @@ QUICK = ("--set", "tts.ms_per_character=20", "--set", "llm.token_ms=1")
 
 SOME = {
     "vad/hang/first-word/once": {"answer"},
-    "stt/kill/first-word/once": {"apology", "answer"},
     "llm/garbage/first-word/once": {"apology", "answer"},
     "tts/raise/mid-reply/once": {"apology", "answer"},
     "sending/nothing/first-word": {"answer"},
 }
-"""A fault of each stage, and all that its caller may hear."""
+"""Faults of four stages, and all that their callers may hear."""
 
 
 def test_faults_are_injected_and_survived(capfd):
     """The caller hears an answer or an apology, the neighbour's turns and the next call are answered."""
     some = [word for fault in SOME for word in ("--only", fault)]
-    command = ["chaos", *some, "--seed", "1", "--agents", "3", "--json", "--set", "stt.own_process=true", *QUICK]
+    command = ["chaos", *some, "--seed", "1", "--agents", "4", "--json", *QUICK]
     code = execute(command)
     out, errors = capfd.readouterr()
     document = json.loads(out)
-    assert (code, document["injected"], document["survived"], document["lost"]) == (0, 5, 5, 0), errors
+    assert (code, document["injected"], document["survived"], document["lost"]) == (0, 4, 4, 0), errors
     assert document["profile"] == "scripted"
     assert document["longest_silence_ms"] < 5000
     for row in document["rows"]:
@@ -36,7 +35,7 @@ def test_faults_are_injected_and_survived(capfd):
         assert set(row["heard"]) <= allowed, fault
         assert row["neighbour"]["answered"] == row["neighbour"]["turns"] > 0
         assert row["next_call"] == "answer"
-    assert "5 injected, 5 survived, 0 lost" in errors
+    assert "4 injected, 4 survived, 0 lost" in errors
 
 
 @pytest.mark.parametrize(

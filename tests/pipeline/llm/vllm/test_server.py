@@ -15,6 +15,7 @@ import pytest
 from turngap_agent import tracing
 from turngap_agent.errors import EngineError
 from turngap_agent.gpu import faults
+from turngap_agent.inject.engines import send_to_processes
 from turngap_agent.llm.vllm.engine import VllmChat
 from turngap_agent.llm.vllm.server import find_free_port
 from turngap_agent.llm.vllm.supervision import State
@@ -133,7 +134,7 @@ async def test_a_caller_hears_an_apology_while_it_is_down(serve, tmp_path: Path)
             await phone.ask()
             names = [(await phone.reply())[0]]
             gate.unlink()
-            os.kill(engine.server.pid, signal.SIGKILL)
+            send_to_processes(engine, signal.SIGKILL)  # as `turngap chaos` does
             await until(lambda: engine.server.state is not State.READY)
             await phone.ask()
             names.append((await phone.reply())[0])
