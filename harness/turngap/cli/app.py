@@ -81,8 +81,11 @@ def _run(
     ] = None,
     agent_nice: Annotated[int, typer.Option(help="Niceness of the agent's process.", min=0, max=19)] = 0,
     trace_worst: Annotated[
-        int, typer.Option(metavar="N", help="Write traces of the N slowest turns, for ui.perfetto.dev.", min=0)
+        int, typer.Option(metavar="N", help="Write traces of the N slowest turns (3, say), for ui.perfetto.dev.", min=0)
     ] = 0,
+    stages: Annotated[
+        bool, typer.Option("--stages", help="After the calls, measure the engines alone, for floors in the report.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on stdout, and nothing else there.")] = False,
 ) -> None:
     """Place the calls of a scenario and measure every turn."""
@@ -120,7 +123,7 @@ def _run(
             )
             for name in scenario or [api.DEFAULT_SCENARIO]
         ]
-    raise typer.Exit(command.run_all(requests, as_json=as_json))
+    raise typer.Exit(command.run_all(requests, as_json=as_json, stages=stages))
 
 
 @app.command("sweep")

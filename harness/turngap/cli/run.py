@@ -12,6 +12,7 @@ from turngap_agent.errors import HarnessError, TurngapError, format_error
 
 from turngap import api
 from turngap.api.results import Run
+from turngap.cli import run_stages
 from turngap.progress import PipeConsole
 from turngap.report.terminal import print_summary
 from turngap.session.plan import Request
@@ -19,8 +20,16 @@ from turngap.session.plan import Request
 INTERRUPTED = "interrupted before the run started: nothing is kept"
 
 
-def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
-    """Do one run after the other, each with its report, and return the worst exit code."""
+def run_all(requests: Sequence[Request], *, as_json: bool, stages: bool = False) -> int:
+    """Do one run after the other, each with its report, and return the worst exit code.
+
+    With `stages` the engines are measured alone after the calls of each, for the floors in its report.
+
+    Raises:
+        UsageError: `stages` of an agent at a URL.
+    """
+    for request in requests if stages else ():
+        run_stages.check_request(request)
     errors, figures = PipeConsole(stderr=True), PipeConsole(stderr=as_json)
     codes, documents = [0], []
     for request in requests:
@@ -33,6 +42,8 @@ def run_all(requests: Sequence[Request], *, as_json: bool) -> int:
             codes.append(print_error(errors, HarnessError(str(interrupt) or INTERRUPTED)))
             break
         documents.append(run.record.model_dump(mode="json"))
+        if stages and run.record.n_turns and run.error is None and not run.interrupted:
+            codes += _measure_stages(request, run, errors)
         codes += [run.verdict.exit_code, *_print_run(run, figures, errors)]
         if run.interrupted:
             break
@@ -71,6 +82,21 @@ def print_report_path(run: Run | api.Sweep, figures: Console, errors: Console) -
         figures.print(f"report: {run.report()}", highlight=False, markup=False, soft_wrap=True)
     except TurngapError as error:
         return [print_error(errors, error)]
+    return []
+
+
+def _measure_stages(request: Request, run: Run, errors: Console) -> list[int]:
+    """Measure the run's engines alone; return the exit code of what went wrong: the run and its verdict stand."""
+
+    def show(line: str) -> None:
+        errors.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    try:
+        run_stages.measure_stages(request, run.path, show)
+    except TurngapError as error:
+        return [print_error(errors, error)]
+    except KeyboardInterrupt:
+        show("turngap: interrupted: the engines that are left are not measured alone")
     return []
 
 

@@ -81,6 +81,8 @@ def _format_floor(document: Mapping[str, Any]) -> list[str]:
             f"{floor['cache']}",
         )
     ]
+    if (one := floor.get("one_thread")) is not None and floor["rates"]["threads"] > 1:
+        lines.append(_line("", f"with one thread {_ms(one['ms'])} ms, with {floor['rates']['threads']} as above"))
     for name, part in floor["parts"].items():
         lines.append(
             _line(
@@ -108,6 +110,9 @@ def _format_process(document: Mapping[str, Any]) -> list[str]:
         if switches is not None
         else ""
     )
+    if (on_gpu := document.get("gpu_memory_mib")) is not None:
+        amounts = ", ".join(f"{name} {value:,.0f}" for name, value in on_gpu.items() if value is not None)
+        lines.append(_line("GPU memory", f"MiB more than before: {amounts}"))
     lines.append(_line("process", f"{document['threads']} threads, {_ms(document['cpu_ms'])} ms CPU a unit{changed}"))
     return lines
 

@@ -256,3 +256,5 @@ class CostFigures(FrozenModel):
     """In the same calls."""
     call_minute: float
     answered_turn: float | None
+    call: float | None = None
+    """One call with scored turns, in the mean; None in runs of earlier versions."""

@@ -185,8 +185,12 @@ def share_interval_text(share: ShareInterval) -> str:
 
 
 def cost_text(figures: CostFigures) -> str:
-    """Return `0.0011 USD an answered turn, 0.0125 USD a call minute, 2 calls at once (1.5 USD an hour, ...)`."""
-    shares = ((figures.answered_turn, "an answered turn"), (figures.call_minute, "a call minute"))
+    """Return `0.001 USD an answered turn, 0.01 USD a call, 0.01 USD a call minute, 2 calls at once (...)`."""
+    shares = (
+        (figures.answered_turn, "an answered turn"),
+        (figures.call, "a call"),
+        (figures.call_minute, "a call minute"),
+    )
     parts = ", ".join(f"{value:.3g} {figures.currency} {of}" for value, of in shares if value is not None)
     price = f"{figures.an_hour:g} {figures.currency} an hour, {figures.as_of}: {figures.source}"
     return f"{parts}, {plural(figures.simultaneous_calls, 'call')} at once ({price})"

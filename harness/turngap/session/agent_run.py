@@ -179,7 +179,7 @@ def _write_traces(agent_run: AgentRun) -> tuple[tuple[TraceFile, ...], tuple[str
     """Write the traces that were asked for; return them, and notes on them. A resumed run keeps its earlier ones."""
     request = agent_run.request
     if not request.options.trace_worst:
-        return agent_run.record.traces, ()
+        return agent_run.record.traces, turn_traces.leave_earlier(agent_run.folder.path, agent_run.record.traces)
     return turn_traces.write_worst_traces(
         agent_run.folder.path, agent_run.progress.turns, request.options.trace_worst, of_url=request.url is not None
     )

@@ -229,6 +229,7 @@ def final_record(
                 record.simultaneous_calls,
                 progress.call_s,
                 progress.answered,
+                calls=progress.calls,
             ),
             "findings": summarise_findings(progress.turns),
             "corpus": corpus,

@@ -21,6 +21,8 @@ TRACES = "traces"
 """The folder of a run's traces."""
 NO_THREADS = "traces: what the threads of an agent at a URL do is not seen; their traces have its stages and the gap"
 
+RESUMED = "traces: the run was resumed, and a resumed run makes none; it keeps those of before"
+
 
 def write_worst_traces(
     folder: Path, turns: Sequence[TurnRecord], count: int, *, of_url: bool
@@ -61,6 +63,18 @@ def write_worst_traces(
         traces.append(TraceFile(file=name, call=turn.call, turn=turn.turn, samples=changes))
     stack_samples.delete_stack_samples(folder)
     return tuple(traces), tuple(notes)
+
+
+def leave_earlier(folder: Path, earlier: Sequence[TraceFile]) -> tuple[str, ...]:
+    """Delete the samples of a session that was cut off; return the note that a resumed run of traced turns needs.
+
+    `earlier` are the traces that the run has. What the threads did in an earlier session is over, and a resumed agent
+    is not sampled.
+    """
+    if not earlier and not (folder / tracing.STACK_RING).is_file():
+        return ()
+    stack_samples.delete_stack_samples(folder)
+    return (RESUMED,)
 
 
 def find_worst(turns: Sequence[TurnRecord], count: int) -> list[TurnRecord]:

@@ -140,17 +140,18 @@ def worst_turn(turns: Turns) -> TurnRecord | None:
 
 
 def compute_cost(
-    price: Price | None, simultaneous_calls: int, call_s: float, answered_turns: int
+    price: Price | None, simultaneous_calls: int, call_s: float, answered_turns: int, *, calls: int
 ) -> CostFigures | None:
-    """Return the cost of a call minute and of an answered turn; None without a price.
+    """Return the cost of a call minute, of a call and of an answered turn; None without a price.
 
     `simultaneous_calls` (N) share the machine, and `call_s` is the length of all calls together, in seconds:
 
         call minute   = price per hour / 60 / N
+        call          = call minute x (call_s / 60) / calls
         answered turn = call minute x (call_s / 60) / answered turns
 
     The machine is assumed to be busy with N calls all the time, which is the least that a minute can cost; its start
-    and the calibration are not counted. The second figure is None if no turn was answered.
+    and the calibration are not counted. A figure is None where there was nothing of its kind.
     """
     if price is None:
         return None
@@ -166,6 +167,7 @@ def compute_cost(
         answered_turns=answered_turns,
         call_minute=call_minute,
         answered_turn=call_minute * minutes / answered_turns if answered_turns else None,
+        call=call_minute * minutes / calls if calls else None,
     )
 
 

@@ -62,7 +62,7 @@ def read_variables(file: Path) -> tuple[Variable, ...]:
 def count_whisper(variables: Sequence[Variable], compute_type: str, shapes: Sequence[Shape]) -> Mapping[str, PartWork]:
     """Return the work of encoder and decoder for the noted shapes: `positions`, and of the decoder `prompt`, `tokens`.
 
-    Left out, so that it is the least: biases, softmax, and the decoder's attention to its own tokens.
+    Left out, so that it is the least: biases and softmax.
     """
     kind = compute_type.partition("_")[0]
     count = {name: _sizes(variables, name, _LINEAR_BYTES[kind]) for name in (ENCODER, DECODER)}
@@ -83,7 +83,8 @@ def count_whisper(variables: Sequence[Variable], compute_type: str, shapes: Sequ
         part.weights_bytes = size.bytes
         part.bytes_read += size.bytes * (1 + tokens) + size.once_bytes
         part.add(kind, 2 * (prompt + tokens) * size.linear + 2 * positions * size.once)
-        part.add("float32", 4 * (prompt + tokens) * positions * size.width * size.layers)
+        own = (prompt + tokens) * (prompt + tokens + 1) // 2  # each token sees itself and those before
+        part.add("float32", 4 * ((prompt + tokens) * positions + own) * size.width * size.layers)
     return work
 
 

@@ -1,8 +1,9 @@
 """What the ONNX models of an engine must read and compute, from their own graphs and the shapes they really ran with.
 
 ONNX Runtime's profile has the shapes of each node's inputs and outputs, in each run; the graph as the runtime has
-optimised it has the weights. Counted are products (matrices, convolutions, recurrent cells); other operations need the
-same memory traffic or less, and are left out, so that what is counted is the least.
+optimised it has the weights. Counted are products (matrices, convolutions, recurrent cells, attention with the keys and
+values that it keeps); other operations need the same memory traffic or less, and are left out, so that what is counted
+is the least.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ _COMPUTE_IN_INT8 = 4
 _ROWS_READ = ("Gather", "GatherElements", "GatherND", "GatherBlockQuantized")
 """They read rows of their weights, as many as they put out."""
 _CONVOLUTIONS = ("Conv", "FusedConv", "NhwcFusedConv", "ConvInteger", "QLinearConv")
+_ATTENTION = "GroupQueryAttention"
+"""Its inputs and outputs of four dimensions are keys and values: (batch, heads, positions, width of a head)."""
 _RECURRENT = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
 
 Shape = list[int]
@@ -159,6 +162,10 @@ def add_run(work: PartWork, run: Sequence[Mapping[str, Any]], nodes: Mapping[str
                 read[name] = sum(_bytes(arguments["output_type_shape"]))
         else:
             read |= {weight: size for weight, _, size in node.weights}
+        if operator == _ATTENTION and (kept := _count_kept(inputs, outputs)) is not None:
+            # Only the kept positions: the new ones come from the step before, and may still be in a cache.
+            sizes = zip(inputs, _bytes(arguments["input_type_shape"]), strict=True)
+            read[name] = sum(size for shape, size in sizes if len(shape) == 4 and shape[2] == kept)
         operations = count_operations(operator, node, inputs, outputs)
         if operations:
             work.add(_type(operator, node), operations)
@@ -185,10 +192,35 @@ def count_operations(operator: str, node: GraphNode, inputs: Sequence[Shape], ou
         return 2 * out * math.prod(matrices[0]) // matrices[0][0]
     if operator == "ConvTranspose" and matrices:
         return 2 * math.prod(inputs[0]) * math.prod(matrices[0]) // matrices[0][0]
+    if operator == _ATTENTION:
+        return _count_attention(node, inputs, outputs)
     if operator in _RECURRENT:
         rows = inputs[0][0] * inputs[0][1]
         return 2 * rows * sum(math.prod(shape) for shape in matrices if len(shape) == 3)
     return 0
+
+
+def _count_kept(inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int | None:
+    """Return how many positions attention has kept from earlier passes; None where the shapes do not say it.
+
+    They do not where keys and values lie in one buffer of the greatest length.
+    """
+    before = [shape[2] for shape in inputs if len(shape) == 4]
+    after = [shape[2] for shape in outputs if len(shape) == 4]
+    if not before or not after or len(outputs[0]) != 3:
+        return None
+    return before[0] if before[0] + outputs[0][1] == after[0] else None
+
+
+def _count_attention(node: GraphNode, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """Return the operations of scores and of sums of values: each row sees what is kept, and up to itself."""
+    kept = _count_kept(inputs, outputs)
+    if kept is None:
+        return 0
+    batch, rows, width = outputs[0]
+    window = node.attributes.get("local_window_size", -1)
+    seen = (kept + row + 1 for row in range(rows))
+    return 4 * batch * width * sum(min(every, window) if window > 0 else every for every in seen)
 
 
 def _type(operator: str, node: GraphNode) -> str:

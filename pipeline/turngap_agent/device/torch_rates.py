@@ -15,9 +15,21 @@ _GPU_BYTES, _GPU_SIDE, _CPU_SIDE = 1 << 30, 4096, 512
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def measure_torch_rates(name: str, kinds: Sequence[str]) -> Rates:
-    """Return the rates of the device called `name`, of products in `kinds`; a type that torch has not is left out."""
-    device = torch.device(name)
+def measure_torch_rates(name: str, kinds: Sequence[str], threads: int | None = None) -> Rates:
+    """Return the rates of the device called `name`, of products in `kinds`; a type that torch has not is left out.
+
+    On a processor with `threads` threads, by default those that torch has; on a GPU the rates say 0 threads.
+    """
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        return _measure(torch.device(name), kinds)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _measure(device: torch.device, kinds: Sequence[str]) -> Rates:
     side = _GPU_SIDE if device.type == "cuda" else _CPU_SIDE
     operations = {kind: 2 * side**3 / _time_product(device, _TYPES[kind], side) for kind in kinds if kind in _TYPES}
     if device.type != "cuda":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from turngap_agent import profile as profiles
 from turngap_agent.engines import EngineKind, EngineSettings, Placement
-from turngap_agent.errors import UsageError
+from turngap_agent.errors import EngineError, UsageError
 from turngap_agent.profile import Profile
 from turngap_agent.stage.inputs import read_inputs
 from turngap_agent.stage.measurement import CADENCE_S
@@ -77,10 +78,8 @@ def make_options(
     engines = chosen.engines()
     for name in (kind, *others):
         _check_engine(chosen, engines.get(name), name)
-    if place == "mps" and all(engines[name].placement() is not Placement.GPU for name in (kind, *others)):
-        raise UsageError(
-            f"--in mps: shares a GPU between processes, and these engines of profile {chosen.name!r} use none"
-        )
+    if place == "mps":
+        _check_mps(chosen, kind, others)
     every = None if busy else CADENCE_S if cadence is None else _parse_cadence(cadence)
     return StageOptions(kind, chosen, profile, repeats, every, others, place, with_floor)
 
@@ -116,6 +115,29 @@ def _check_engine(profile: Profile, settings: EngineSettings | None, name: str) 
         raise UsageError(
             f"stage {name}: engine {settings.engine} of profile {profile.name!r} is a server at a URL: its process, "
             "memory and parts are not here to be measured; measure it where it runs, or with `turngap run`"
+        )
+
+
+def _check_mps(profile: Profile, kind: EngineKind, others: Sequence[EngineKind]) -> None:
+    """Check that this machine can run the agent's MPS, and that the engines on both sides use the GPU."""
+    from turngap_agent.gpu import choice, mps
+
+    engines = profile.engines()
+    if engines[kind].placement() is not Placement.GPU or all(
+        engines[name].placement() not in (Placement.GPU, Placement.OWN_PROCESS) for name in others
+    ):
+        raise UsageError(
+            f"--in mps: shares a GPU between processes, and {kind} or {', '.join(others)} of profile {profile.name!r} "
+            "uses none; choose another profile, or --in process"
+        )
+    try:
+        choice.choose(profile.gpu.device)
+    except EngineError as error:
+        raise UsageError(f"--in mps: {error}") from None
+    if shutil.which(mps.CONTROL) is None:
+        raise UsageError(
+            f"--in mps: {mps.CONTROL} is not installed; it is part of the NVIDIA driver (a container needs the driver "
+            "capability `compute`); install it, or choose --in process"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from turngap_agent.device.work import CountsWork, PartWork
 from turngap_agent.engines import EngineSettings, Placement
@@ -14,6 +14,9 @@ from turngap_agent.stage.command import StageOptions
 from turngap_agent.stage.floor import MachineRates, describe_floor
 from turngap_agent.stage.measurement import Unit
 from turngap_agent.stage.units import make_work
+
+if TYPE_CHECKING:
+    from turngap_agent.device.rates import Rates
 
 COUNTED = 3
 """Units whose work is counted: different inputs, with different shapes."""
@@ -47,25 +50,31 @@ async def measure_floor(
     kinds = {kind for _, work in counted for part in work.values() for kind in part.operations}
     if not kinds:
         return None, f"{settings.engine} has no model whose work can be counted"
-    rates = measure_machine(settings, sorted(kinds))
+    rates, one_thread = measure_machine(settings, sorted(kinds))
     missing = sorted(kinds - set(rates.operations_s))
     if missing:
         return None, f"this machine's rate of products in {', '.join(missing)} could not be measured"
-    return describe_floor(counted, rates), ""
+    return describe_floor(counted, rates, one_thread), ""
 
 
-def measure_machine(settings: EngineSettings, kinds: Sequence[str]) -> MachineRates:
-    """Return the rates of the engine's device, with its number of threads."""
+def measure_machine(settings: EngineSettings, kinds: Sequence[str]) -> tuple[MachineRates, MachineRates | None]:
+    """Return the rates of the engine's device with the engine's threads, and with one: None on a GPU."""
     if settings.on_torch:
         from turngap_agent.device.torch_rates import measure_torch_rates
 
         device = getattr(settings, "device", "cpu") if settings.placement() is Placement.GPU else "cpu"
         found = measure_torch_rates(device, kinds)
+        one = measure_torch_rates(device, kinds, threads=1) if found.threads > 1 else found
     else:
         from turngap_agent.device.rates import measure_rates
 
         found = measure_rates(int(getattr(settings, "threads", 1)), kinds)
-    return MachineRates(found.memory_bytes_s, found.cache_bytes_s, found.cache_bytes, found.operations_s)
+        one = measure_rates(1, kinds) if found.threads > 1 else found
+    return _as_machine_rates(found), _as_machine_rates(one) if found.threads else None
+
+
+def _as_machine_rates(found: Rates) -> MachineRates:
+    return MachineRates(found.memory_bytes_s, found.cache_bytes_s, found.cache_bytes, found.operations_s, found.threads)
 
 
 def _choose(units: Sequence[Unit]) -> list[Unit]:

@@ -18,6 +18,7 @@ from turngap_agent.stage.units import STEPS, UNITS
 
 SCHEMA = 1
 _NO_GPU = "the engine works on the processor"
+_OWN_PROCESS = "of this process alone: the engine works in a process of its own, which is not in it"
 
 
 def describe(
@@ -37,6 +38,8 @@ def describe(
     if switches is not None:
         switches, _ = describe_switches(measured.before, measured.after)
     reasons |= {"context_switches": why} if why else {}
+    if options.settings.placement() is Placement.OWN_PROCESS:
+        reasons |= dict.fromkeys(("memory_mib", "threads", "cpu_ms"), _OWN_PROCESS)
     units = measured.units
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -46,6 +49,10 @@ def describe(
         "unit": UNITS[stage],
         "units": len(units),
         "inputs": sorted({unit.given.key for unit in units}),
+        "each_ms": {
+            "first_output": [unit.times.first_ms for unit in units],
+            UNITS[stage]: [unit.times.whole_ms for unit in units],
+        },
         "cadence_s": list(options.cadence_s) if options.cadence_s is not None else None,
         "cold_start_ms": cold.total_ms,
         "cold_start_split_ms": {"import": cold.import_ms, "load": cold.load_ms, "first_use": cold.first_use_ms},
@@ -71,6 +78,18 @@ def describe(
         if options.settings.placement() is not Placement.GPU:
             reasons[name] = _NO_GPU
     return document
+
+
+def add_gpu(
+    document: dict[str, Any],
+    facts: Mapping[str, Any] | None,
+    memory_mib: Mapping[str, float | None] | None,
+    reasons: Mapping[str, str],
+) -> None:
+    """Add the GPU to a stage's document, whether MPS was on, and what the engine holds of its memory; or why not."""
+    document["gpu"] = None if facts is None else {name: facts[name] for name in ("uuid", "name", "mps")}
+    document["gpu_memory_mib"] = None if memory_mib is None else dict(memory_mib)
+    document["reasons"] |= {**reasons, **({"gpu": _NO_GPU} if facts is None else {})}
 
 
 def add_floor(document: dict[str, Any], floor: Mapping[str, Any] | None, why: str) -> None:

@@ -16,12 +16,14 @@ from turngap_agent.stage.measurement import Unit
 
 @dataclass(frozen=True, slots=True)
 class MachineRates:
-    """What the machine can do with the engine's number of threads, on the device that the engine uses."""
+    """What the machine can do with so many threads, on the device that the engine uses."""
 
     memory_bytes_s: float
     cache_bytes_s: float | None
     cache_bytes: int | None
     operations_s: Mapping[str, float]
+    threads: int = 1
+    """0: on a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,12 @@ def compute_floor(work: PartWork, rates: MachineRates) -> PartFloor:
 
 
 def describe_floor(
-    counted: Sequence[tuple[Unit, Mapping[str, PartWork]]], rates: MachineRates
+    counted: Sequence[tuple[Unit, Mapping[str, PartWork]]], rates: MachineRates, one_thread: MachineRates | None = None
 ) -> dict[str, Any] | None:
-    """Return the floor of the units whose work was counted, mean by part, and how far they were; None without work."""
+    """Return the floor of the units whose work was counted, mean by part, and how far they were; None without work.
+
+    `rates` are those with the engine's threads, `one_thread` those with one: None on a GPU.
+    """
     names = list(dict.fromkeys(name for _, work in counted for name in work))
     if not names:
         return None
@@ -89,12 +94,25 @@ def describe_floor(
         "units": n,
         "cache": _describe_cache(parts, rates),
         "parts": parts,
-        "rates": {
-            "memory_gb_s": rates.memory_bytes_s / 1e9,
-            "cache_gb_s": rates.cache_bytes_s / 1e9 if rates.cache_bytes_s is not None else None,
-            "cache_mib": rates.cache_bytes / (1 << 20) if rates.cache_bytes is not None else None,
-            "gops_s": {kind: rate / 1e9 for kind, rate in rates.operations_s.items()},
-        },
+        "rates": _describe_rates(rates),
+        "one_thread": None if one_thread is None else _describe_one_thread(counted, one_thread),
+    }
+
+
+def _describe_one_thread(counted: Sequence[tuple[Unit, Mapping[str, PartWork]]], rates: MachineRates) -> dict[str, Any]:
+    """Return what the floor would be with one thread, and its rates."""
+    works = [part for _, work in counted for part in work.values()]
+    total_ms = sum(compute_floor(part, rates).ms for part in works)
+    return {"ms": total_ms / len(counted), "rates": _describe_rates(rates)}
+
+
+def _describe_rates(rates: MachineRates) -> dict[str, Any]:
+    return {
+        "threads": rates.threads,
+        "memory_gb_s": rates.memory_bytes_s / 1e9,
+        "cache_gb_s": rates.cache_bytes_s / 1e9 if rates.cache_bytes_s is not None else None,
+        "cache_mib": rates.cache_bytes / (1 << 20) if rates.cache_bytes is not None else None,
+        "gops_s": {kind: rate / 1e9 for kind, rate in rates.operations_s.items()},
     }
 
 

@@ -7,11 +7,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from turngap_agent.engines import Placement
+from turngap_agent.gpu.sharing import Sharing
 from turngap_agent.parts import Recorder
 from turngap_agent.stage import document
 from turngap_agent.stage.cold_start import load_engine
 from turngap_agent.stage.command import StageOptions
 from turngap_agent.stage.counting import measure_floor
+from turngap_agent.stage.gpu import GpuMemory, share_gpu
 from turngap_agent.stage.inputs import StageInput
 from turngap_agent.stage.load import busy_here, busy_in_process
 from turngap_agent.stage.measurement import Unit, measure_units
@@ -31,21 +33,37 @@ async def measure_stage(options: StageOptions, inputs: Sequence[StageInput], inp
         WeightsError: a model is missing and cannot be fetched.
     """
     inputs, reply_note = await add_replies(options, inputs, inputs_text)
+    async with share_gpu(options) as sharing:
+        result = await _measure(options, inputs, inputs_text, sharing)
+    if reply_note:
+        result["reasons"]["inputs"] = reply_note
+    return result
+
+
+async def _measure(
+    options: StageOptions, inputs: Sequence[StageInput], inputs_text: str, sharing: Sharing | None
+) -> dict[str, Any]:
     units = split_units(options.stage, inputs)
+    gpu_memory = GpuMemory(options.settings, sharing)
     before = Usage.read()
     cold = await load_engine(options.settings)
     loaded = Usage.read()
+    gpu_memory.read("load")
     try:
         work = make_work(options.stage, cold.engine, paced=options.cadence_s is not None)
         watch = start_trace()
         alone = await measure_units(work, units, options.repeats, options.cadence_s)
         await end_trace(watch, alone)
         split_of = await _measure_parts(options, work, units) or alone.units
+        gpu_memory.read("steady")
         result = document.describe(options, cold, before, loaded, alone, split_of)
+        document.add_gpu(result, None if sharing is None else sharing.facts(), *gpu_memory.describe())
         if options.settings.on_torch:
             await _add_launches(options, cold.engine, alone.units[0], result)
         if options.beside:
-            async with _load(options, inputs, inputs_text):
+            async with _load(options, inputs, inputs_text, sharing):
+                if sharing is not None:
+                    await sharing.check()
                 beside = await measure_units(work, units, options.repeats, options.cadence_s)
             result["beside"] = document.describe_beside(options, cold.engine, alone, beside)
     except BaseException:
@@ -56,8 +74,6 @@ async def measure_stage(options: StageOptions, inputs: Sequence[StageInput], inp
     else:
         await cold.engine.close()
         document.add_floor(result, None, "not measured: --no-floor")
-    if reply_note:
-        result["reasons"]["inputs"] = reply_note
     return result
 
 
@@ -88,7 +104,12 @@ async def _add_launches(options: StageOptions, engine: Any, unit: Unit, result: 
             result["reasons"][name] = why
 
 
-def _load(options: StageOptions, inputs: Sequence[StageInput], inputs_text: str) -> AbstractAsyncContextManager[None]:
+def _load(
+    options: StageOptions, inputs: Sequence[StageInput], inputs_text: str, sharing: Sharing | None
+) -> AbstractAsyncContextManager[None]:
     if options.place == "thread":
         return busy_here(options.profile, options.beside, inputs)
-    return busy_in_process(options.profile_file, options.beside, inputs_text, {})
+    # This process's own variables name the MPS daemon, and its child has them; a language model has its own share.
+    daemon = sharing.mps if sharing is not None and "llm" in options.beside else None
+    environment = daemon.llm_environment if daemon is not None else {}
+    return busy_in_process(options.profile_file, options.beside, inputs_text, environment)

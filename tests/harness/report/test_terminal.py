@@ -91,8 +91,12 @@ def test_cost_is_shown_if_there_is_a_price() -> None:
         answered_turns=50,
         call_minute=0.0125,
         answered_turn=0.00125,
+        call=0.03,
     )
-    line = "0.00125 USD an answered turn, 0.0125 USD a call minute, 2 calls at once (1.5 USD an hour, 2026-05: assumed)"
+    line = (
+        "0.00125 USD an answered turn, 0.03 USD a call, 0.0125 USD a call minute, 2 calls at once (1.5 USD an hour, "
+        "2026-05: assumed)"
+    )
     assert line in _print_terminal(cost=cost_figures)
     assert "a call minute, 2 calls" in _print_terminal(cost=cost_figures.model_copy(update={"answered_turn": None}))
     assert "cost" not in _print_terminal()

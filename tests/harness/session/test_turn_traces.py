@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from turngap.model.health import TraceFile
 from turngap.model.turn import Outcome
-from turngap.session.turn_traces import NO_THREADS, find_worst, write_worst_traces
+from turngap.session.turn_traces import NO_THREADS, RESUMED, find_worst, leave_earlier, write_worst_traces
 from turngap_agent.health.ring import StackRing
 from turngap_agent.tracing import STACK_NAMES, STACK_RING, read_boot_id
 
@@ -72,3 +73,12 @@ def test_a_run_without_scored_turns_has_no_traces(tmp_path: Path) -> None:
     """And no folder for them."""
     assert write_worst_traces(tmp_path, [], 3, of_url=False) == ((), ())
     assert not (tmp_path / "traces").exists()
+
+
+def test_a_resumed_run_says_that_it_makes_none(tmp_path: Path) -> None:
+    """If the run was started with traces: it has some, or the ring of a session that was killed, which is deleted."""
+    assert leave_earlier(tmp_path, ()) == ()
+    assert leave_earlier(tmp_path, (TraceFile(file="traces/a.json", call=0, turn=0, samples=3),)) == (RESUMED,)
+    StackRing.create(tmp_path, rows=64).close()
+    assert leave_earlier(tmp_path, ()) == (RESUMED,)
+    assert not (tmp_path / STACK_RING).exists()

@@ -12,15 +12,15 @@ from turngap_agent.profile.sections import Price
 PRICE = Price(an_hour=3.6, currency="EUR", as_of="2026-05", source="an invoice")
 
 
-def compute_cost(calls: int, call_s: float, answered: int) -> CostFigures:
-    figures = summary.compute_cost(PRICE, calls, call_s, answered)
+def compute_cost(calls: int, call_s: float, answered: int, placed: int = 2) -> CostFigures:
+    figures = summary.compute_cost(PRICE, calls, call_s, answered, calls=placed)
     assert figures is not None
     return figures
 
 
 def test_without_a_price_there_is_no_cost() -> None:
     """Profiles for a laptop have none."""
-    assert summary.compute_cost(None, 1, 60.0, 3) is None
+    assert summary.compute_cost(None, 1, 60.0, 3, calls=1) is None
     assert profile.load("cpu").price is None
 
 
@@ -49,6 +49,12 @@ def test_a_turn_that_was_not_answered_costs_the_others() -> None:
     """It is paid for, and where none was answered there is no figure."""
     assert (compute_cost(1, 60.0, 5).answered_turn or 0) > (compute_cost(1, 60.0, 6).answered_turn or 0)
     assert compute_cost(1, 60.0, 0).answered_turn is None
+
+
+def test_a_call_costs_its_minutes() -> None:
+    """Two calls of 2.5 minutes are 0.15 each; without a call there is no figure."""
+    assert compute_cost(1, 300.0, 10).call == pytest.approx(0.15)
+    assert compute_cost(1, 0.0, 0, placed=0).call is None
 
 
 def test_the_users_own_price_takes_the_assumptions_place() -> None:

@@ -68,6 +68,8 @@ def test_each_pass_reads_the_matrices_and_the_embeddings_as_the_output(tmp_path:
     assert work["decoder"].weights_bytes == per_pass
     assert work["decoder"].bytes_read == 6 * per_pass + 2 * D * D
     assert work["decoder"].operations["int8"] == 2 * 7 * per_pass + 2 * 20 * 2 * D * D
+    own = 1 + 2 + 3 + 4 + 5 + 6 + 7  # each of seven tokens sees itself and those before
+    assert work["decoder"].operations["float32"] == 4 * (7 * 20 + own) * D
     assert work["encoder"].bytes_read == 3 * D * D + 4 * (4 * D * 3 + D * D * 3)
     assert work["encoder"].operations["int8"] == 2 * 10 * 3 * D * D
 

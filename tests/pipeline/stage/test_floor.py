@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,17 @@ def test_weights_that_fit_into_the_last_cache_are_measured_against_it() -> None:
     described = describe_floor([(unit(a=1), {"a": small})], unknown)
     assert described is not None
     assert "not known" in described["cache"]
+
+
+def test_the_floor_with_one_thread_stands_beside_that_with_the_engine_s() -> None:
+    """With half the rates the floor is twice as high; the distance is that of the engine's own threads."""
+    two = replace(RATES, threads=2)
+    one = MachineRates(5e9, 50e9, 32 << 20, {"int8": 100e9, "float32": 25e9})
+    described = describe_floor([(unit(encoder=40, decoder=60), work())], two, one)
+    assert described is not None
+    assert described["one_thread"]["ms"] == pytest.approx(2 * described["ms"])
+    assert (described["rates"]["threads"], described["one_thread"]["rates"]["threads"]) == (2, 1)
+    assert described["distance"] == pytest.approx(100 / described["ms"])
 
 
 def test_nothing_counted_has_no_floor() -> None:

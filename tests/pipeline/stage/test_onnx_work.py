@@ -72,6 +72,63 @@ def test_a_model_twice_as_wide_has_twice_the_work(tmp_path: Path) -> None:
     assert other.bytes_read - one.bytes_read == 4 * WIDTH * 32
 
 
+KEPT, NEW, HEADS, HEAD = 3, 2, 2, 8
+
+
+def test_attention_reads_the_kept_positions_and_each_row_sees_those_before_it(tmp_path: Path) -> None:
+    """Two new rows after three kept positions see four and five of them, in scores and in sums of values."""
+    work = count_attention(tmp_path / "attention.onnx", KEPT)
+    assert work.operations == {"float32": 4 * HEADS * HEAD * (4 + 5)}
+    assert work.bytes_read == 2 * 4 * KEPT * HEAD
+    alone = count_attention(tmp_path / "alone.onnx", 0)
+    assert alone.operations == {"float32": 4 * HEADS * HEAD * (1 + 2)}
+    assert alone.bytes_read == 0
+
+
+def count_attention(file: Path, kept: int) -> PartWork:
+    """The work of one pass of two rows, with keys and values of one head for two of the queries."""
+    names = ["query", "key", "value", "keys.before", "values.before", "last", "total"]
+    shapes: list[tuple[int, list[int | str]]] = [
+        (TensorProto.FLOAT, [1, "rows", HEADS * HEAD]),
+        (TensorProto.FLOAT, [1, "rows", HEAD]),
+        (TensorProto.FLOAT, [1, "rows", HEAD]),
+        (TensorProto.FLOAT, [1, 1, "kept", HEAD]),
+        (TensorProto.FLOAT, [1, 1, "kept", HEAD]),
+        (TensorProto.INT32, [1]),
+        (TensorProto.INT32, []),
+    ]
+    node = helper.make_node(
+        "GroupQueryAttention",
+        names,
+        ["out", "keys", "values"],
+        domain="com.microsoft",
+        num_heads=HEADS,
+        kv_num_heads=1,
+    )
+    outs = (("out", [1, "rows", HEADS * HEAD]), ("keys", [1, 1, "all", HEAD]), ("values", [1, 1, "all", HEAD]))
+    graph = helper.make_graph(
+        [node],
+        "attention",
+        [helper.make_tensor_value_info(name, *of) for name, of in zip(names, shapes, strict=True)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outs],
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), str(file))
+    sizes = {"rows": NEW, "kept": kept}
+    values = {
+        name: np.ones([sizes.get(str(size), size) for size in shape], np.float32)
+        for name, (_, shape) in zip(names[:5], shapes[:5], strict=True)
+    }
+    values |= {"last": np.array([kept + NEW - 1], np.int32), "total": np.array(kept + NEW, np.int32)}
+    with count_sessions() as counting:
+        session = open_session(file, 1)
+        counting.unit = 0
+        with Recorder().record(), parts.part("decode"):
+            session.run(None, values)
+        (work,) = counting.read(1)
+    return work["decode"]
+
+
 def test_sessions_are_the_library_s_own_again_afterwards() -> None:
     """Even if the work fails."""
     original = ort.InferenceSession
