@@ -18,6 +18,9 @@ from turngap_agent.stage.gpu import GpuMemory, share_gpu
 from tests.pipeline.gpu.fake_nvml import cut, nvml
 from tests.pipeline.gpu.test_mps import install
 
+CHOOSE = choice.choose
+"""The real one: tests put another into its module."""
+
 
 @pytest.fixture(autouse=True)
 def no_gpu_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +30,7 @@ def no_gpu_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of(module: Any) -> Callable[..., choice.ChosenGpu]:
-    return lambda device: choice.choose(device, environment={}, nvml=module)
+    return lambda device: CHOOSE(device, environment={}, nvml=module)
 
 
 def show(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
