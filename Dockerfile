@@ -7,11 +7,11 @@ ARG GPU_BASE=nvidia/cuda:13.0.2-runtime-ubuntu24.04
 
 FROM ${BASE} AS harness
 RUN useradd --create-home --uid 1000 turngap \
-    && mkdir -p /var/cache/turngap /work/results /work/reports \
-    && chown -R turngap /var/cache/turngap /work
+    && mkdir -p /var/cache/turngap /data/results /data/reports \
+    && chown -R turngap /var/cache/turngap /data
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     TURNGAP_CACHE=/var/cache/turngap PATH=/opt/turngap/bin:$PATH
-WORKDIR /work
+WORKDIR /data
 RUN python3 -m venv /opt/turngap
 COPY pyproject.toml README.md LICENSE NOTICE /src/
 COPY harness /src/harness
@@ -37,11 +37,11 @@ FROM ${GPU_BASE} AS gpu
 RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv python3-dev gcc \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --non-unique --uid 1000 turngap \
-    && mkdir -p /var/cache/turngap /work/results /work/reports \
-    && chown -R turngap /var/cache/turngap /work
+    && mkdir -p /var/cache/turngap /data/results /data/reports \
+    && chown -R turngap /var/cache/turngap /data
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     TURNGAP_CACHE=/var/cache/turngap PATH=/opt/turngap/bin:$PATH
-WORKDIR /work
+WORKDIR /data
 RUN python3 -m venv /opt/turngap
 COPY pyproject.toml README.md LICENSE NOTICE /src/
 COPY harness /src/harness

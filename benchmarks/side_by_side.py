@@ -17,12 +17,13 @@ from turngap.clock import Clock, SystemClock
 from turngap.corpus import clips as corpus
 from turngap.corpus.clips import Corpus
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.processes.agent import OUTPUT_FOLDER, RunningAgent, serve_command
+from turngap.processes.agent import RunningAgent, serve_command
 from turngap.processes.span_receiver import SpanReceiver
 from turngap.scenario import PlannedCall, Scenario, Turn
 from turngap.scoring.score import score_call
 from turngap_agent import profile
 from turngap_agent.telephony import SAMPLE_RATE
+from turngap_agent.tracing import OUTPUT_FOLDER
 
 from benchmarks.promises import print_progress
 

@@ -92,6 +92,8 @@ CLAUSE_SPAN = "turngap.clause"
 continues, so that a caller who listens for content knows when it has heard some."""
 
 # Files that an agent writes into the folder of its run: docs/profiling.md describes them.
+OUTPUT_FOLDER = "TURNGAP_OUTPUT_FOLDER"
+"""The variable of the environment in which the instrument names the run's folder; its files lie there."""
 HEALTH_LOG, STACK_RING, STACK_NAMES = "health.jsonl", "stacks.ring", "stacks.jsonl"
 STAGE_PARTS = "parts.jsonl"
 """Of a measured stage: a line a unit (`unit`) and a line a stretch in one part of it (`part`)."""

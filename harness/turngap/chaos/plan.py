@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from turngap_agent.documents import suggest
+from turngap_agent.documents import list_choices
 from turngap_agent.errors import UsageError
 from turngap_agent.profile import Profile
 from turngap_agent.telephony.faults import Fault, FaultKind, FaultStage, Moment, can_happen
@@ -85,8 +85,7 @@ def parse_filter(text: str) -> tuple[str, ...]:
     for word in words or (text,):
         if word not in known:
             raise UsageError(
-                f"--only {text}: no stage, fault or moment is called {word!r}; there are: {', '.join(known)}"
-                f"{suggest(word, known)}",
+                f"--only {text}: no stage, fault or moment is called {word!r}{list_choices(word, known)}",
                 code="usage.chaos",
             )
     return words

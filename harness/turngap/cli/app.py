@@ -15,19 +15,22 @@ from typing import Annotated, NoReturn
 
 import typer
 from turngap_agent import command_line
-from turngap_agent.errors import UsageError, write_error
+from turngap_agent.errors import UsageError
 
+from turngap.cli.chaos_arguments import chaos
 from turngap.cli.corpus_commands import corpus
+from turngap.cli.export_arguments import export
+from turngap.cli.label_arguments import label
+from turngap.cli.option_texts import OUT, REPORT, RESULTS, RUN
+from turngap.cli.recording_arguments import recording
 from turngap.cli.smoke_arguments import smoke
+from turngap.cli.stage_arguments import stage
+from turngap.cli.talk_arguments import talk
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 USAGE, INVALID = 3, 2
-RESULTS = "results"
-RUN = "A run: its folder, or its id under results/."
-REPORT = "reports/RUN.html for a run in results/, report.html in the folder of any other"
-OUT = f"Folder in which the run's folder is made. [default: results] The report: {REPORT}."
 
 
 @app.callback(invoke_without_command=True)
@@ -186,7 +189,13 @@ def _doctor(
     raise typer.Exit(doctor.run(profile, as_json=as_json))
 
 
+app.command("stage")(stage)
+app.command("chaos")(chaos)
 app.command("smoke")(smoke)
+app.command("talk")(talk)
+app.command("label")(label)
+app.command("recording")(recording)
+app.command("export")(export)
 app.add_typer(corpus, name="corpus")
 
 
@@ -237,202 +246,6 @@ def _history(
     from turngap.cli import history
 
     raise typer.Exit(history.run(folder, out, as_json=as_json))
-
-
-@app.command("label")
-def _label(
-    recordings: Annotated[
-        list[Path], typer.Argument(metavar="RECORDING...", help="Audio: WAV, FLAC, Ogg, MP3, AIFF, AU and CAF.")
-    ],
-    plot: Annotated[
-        Path | None, typer.Option(help="Plot waveform, level and label: a .png or .svg file; for a single recording.")
-    ] = None,
-    listen: Annotated[
-        Path | None, typer.Option(help="Write a .wav file: what is kept, 1 s of silence, what is cut.")
-    ] = None,
-    align: Annotated[
-        bool, typer.Option("--align", help="Show where the recogniser's last word ends, as a second opinion.")
-    ] = False,
-    write_labels: Annotated[
-        bool, typer.Option("--write-labels", help="Write each label beside its recording, an Audacity label track.")
-    ] = False,
-    against_labels: Annotated[
-        bool, typer.Option("--against-labels", help="Print a table: the other labels less those of the label files.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
-) -> None:
-    """Label recordings as a run does: where speech ends, and whether that is firm. Exit code 1 if one has a problem."""
-    from turngap.cli import label as command
-
-    raise typer.Exit(
-        command.run(
-            recordings,
-            plot=plot,
-            listen=listen,
-            align=align,
-            against_labels=against_labels,
-            write_labels=write_labels,
-            as_json=as_json,
-        )
-    )
-
-
-@app.command("export")
-def _export(
-    run: Annotated[str, typer.Argument(help=RUN)],
-    format_: Annotated[
-        str, typer.Option("--format", help="csv, parquet: the turns; perfetto: the traces; junit, markdown: for CI.")
-    ],
-    out: Annotated[Path | None, typer.Option(help="The file to write. [default: stdout]")] = None,
-) -> None:
-    """Convert a run for other tools: its turns as CSV or Parquet, a Perfetto trace, JUnit XML, a page of Markdown."""
-    from turngap import api, export
-
-    content = export.export_bytes(api.find_run(run), format_)
-    if out is None:
-        if format_ == "parquet" and sys.stdout.isatty():
-            raise UsageError("--format parquet: no text for a terminal; add --out FILE")
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        out.write_bytes(content)
-    except OSError as error:
-        raise write_error(f"{out}: cannot be written", error) from None
-
-
-@app.command("recording")
-def _recording(
-    recordings: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RECORDING...]",
-            help="Two-channel audio (WAV, FLAC, MP3, Ogg), folders of it, or pairs CALLER.wav+AGENT.wav.",
-        ),
-    ] = None,
-    caller: Annotated[
-        str | None, typer.Option(help="The caller's channel: left or right. [default: left, if it speaks second]")
-    ] = None,
-    caller_file: Annotated[Path | None, typer.Option(help="The caller's side of a call, with --agent-file.")] = None,
-    agent_file: Annotated[Path | None, typer.Option(help="The agent's side of it.")] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Hand labels of both speakers: a file, or a folder with one a recording.")
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Judge the turns by a budget: a name of one that ships, or a .yaml file.")
-    ] = None,
-    at_ear: Annotated[
-        bool, typer.Option("--at-ear", help="Recorded at the caller's ear: no telephone network is added.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option(help=OUT)] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print run.json with each call's talk on stdout, and nothing else there.")
-    ] = False,
-) -> None:
-    """Measure finished calls from their recordings; ends of speech are found there, not known."""
-    from turngap.cli import recording as command
-    from turngap.recordings.plan import plan_recordings
-
-    plan = plan_recordings(
-        recordings or (),
-        caller=caller,
-        caller_file=caller_file,
-        agent_file=agent_file,
-        labels=labels,
-        budget=budget,
-        at_ear=at_ear,
-        out=out or Path(RESULTS),
-    )
-    raise typer.Exit(command.run(plan, as_json=as_json))
-
-
-@app.command("chaos")
-def _chaos(
-    profile: Annotated[str, typer.Option(help="Agent to start: a name or a .yaml file.")] = "scripted",
-    seed: Annotated[int, typer.Option(help="Decides the order, and with --calls which faults.", min=0)] = 1,
-    calls: Annotated[int | None, typer.Option(help="Inject so many faults, instead of all.")] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(help="Only these: stt, raise, stt/raise/first-word, kill ...; repeatable.")
-    ] = None,
-    agents: Annotated[int, typer.Option(help="Agents at the same time, each with one fault at a time.")] = 1,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON, and nothing else there.")] = False,
-) -> None:
-    """Break each stage of an agent on purpose, over real calls, and print what its callers heard."""
-    from turngap_agent import profile as profiles
-
-    from turngap.chaos.plan import plan_chaos
-    from turngap.cli import chaos as command
-
-    chosen = profiles.load(profile, tuple(set_ or ()))
-    plan = plan_chaos(chosen, only=only or (), seed=seed, calls=calls, agents=agents)
-    raise typer.Exit(command.run(plan, as_json=as_json))
-
-
-@app.command("talk")
-def _talk(
-    profile: Annotated[str | None, typer.Option(help="Agent to start: a name or a .yaml file. [default: cpu]")] = None,
-    url: Annotated[str | None, typer.Option(help="Talk to an agent that is running, ws://HOST:PORT/PATH.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
-    input_device: Annotated[str | None, typer.Option(help="Microphone: a number, or a part of its name.")] = None,
-    output_device: Annotated[str | None, typer.Option(help="Loudspeaker: a number, or a part of its name.")] = None,
-    list_devices: Annotated[bool, typer.Option("--list-devices", help="List the sound devices and exit.")] = False,
-    in_: Annotated[Path | None, typer.Option("--in", help="Use this file instead of the microphone.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write what would be heard; needs --in.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the turns as JSON, and nothing else there.")] = False,
-) -> None:
-    """Talk to the agent with this computer's microphone and loudspeaker; prints gap and stages of each turn."""
-    from turngap.cli import talk as command
-
-    if list_devices:
-        command.print_devices()
-        return
-    options = command.TalkOptions(profile, tuple(set_ or ()), url, input_device, output_device, in_, out, as_json)
-    raise typer.Exit(command.run(options))
-
-
-@app.command("stage")
-def _stage(
-    stage: Annotated[str, typer.Argument(help="The engine to measure: vad, turn, stt, llm or tts.")],
-    profile: Annotated[str, typer.Option(help="Whose engine: a name or a .yaml file.")] = "cpu",
-    scenario: Annotated[str, typer.Option(help="Whose callers it hears: a name or a .yaml file.")] = "default",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
-    repeats: Annotated[int, typer.Option(help="Units of work to measure.", min=1)] = 20,
-    cadence: Annotated[
-        str | None, typer.Option(help="Seconds from the start of a unit to the next: 6 or 5-8. [default: 5-8]")
-    ] = None,
-    busy: Annotated[bool, typer.Option("--busy", help="Units back to back, without waits.")] = False,
-    beside: Annotated[
-        str | None, typer.Option(help="Measure it again with other engines of the profile at work: llm,tts.")
-    ] = None,
-    place: Annotated[
-        str, typer.Option("--in", help="Where those work: thread (the same process), process, mps.")
-    ] = "thread",
-    floor: Annotated[
-        bool, typer.Option("--floor/--no-floor", help="Measure this machine's rates, and say how far the engine is.")
-    ] = True,
-    trace: Annotated[
-        Path | None, typer.Option(help="Write a trace of the engine alone, for ui.perfetto.dev: a .json file.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
-) -> None:
-    """Measure one engine of an agent alone: cold start, times, parts, memory, and the distance to what is possible."""
-    from turngap.cli import stage as command
-
-    options = command.StageOptions(
-        stage=stage,
-        profile=profile,
-        scenario=scenario,
-        overrides=tuple(set_ or ()),
-        repeats=repeats,
-        cadence=cadence,
-        busy=busy,
-        beside=beside,
-        place=place,
-        floor=floor,
-        trace=trace,
-    )
-    raise typer.Exit(command.run(options, as_json=as_json))
 
 
 @app.command("serve", context_settings=_PASSED_ON, help="Run the agent itself: turngap serve --help")

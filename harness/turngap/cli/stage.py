@@ -25,7 +25,6 @@ from turngap.cli.stage_text import format_stage
 from turngap.corpus import clips as corpus
 from turngap.corpus.clips import Corpus
 from turngap.processes import child, health_log
-from turngap.processes.agent import OUTPUT_FOLDER
 from turngap.progress import PipeConsole
 from turngap.session import plan
 from turngap.store import disk, stack_samples
@@ -160,8 +159,8 @@ def write_trace(options: StageOptions, folder: Path, profile: str) -> None:
 
 def _environment(trace_folder: str | None) -> dict[str, str]:
     """Return the environment of the stage's process: it writes a trace into the folder that is named there."""
-    own = {name: value for name, value in os.environ.items() if name != OUTPUT_FOLDER}
-    return own if trace_folder is None else {**own, OUTPUT_FOLDER: trace_folder}
+    own = {name: value for name, value in os.environ.items() if name != tracing.OUTPUT_FOLDER}
+    return own if trace_folder is None else {**own, tracing.OUTPUT_FOLDER: trace_folder}
 
 
 def make_inputs(clips: Corpus, profile: Profile, most: int) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import psutil
 
 from turngap.caller.priority import raised_priority
 from turngap.clock import NS_PER_MS, Clock
-from turngap.doctor.control_group import ControlGroup, read_control_group
 from turngap.doctor.disk import count_free_bytes
 from turngap.processes import environment
+from turngap.processes.control_group import ControlGroup, read_control_group
 
 WATCH_MS = 1_000
 """How long load, stolen time and neighbours are watched."""

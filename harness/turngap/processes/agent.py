@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 import psutil
 from pydantic import ValidationError
 from turngap_agent.errors import AgentError, UsageError
+from turngap_agent.tracing import OUTPUT_FOLDER
 
 from turngap.model.agent_figures import AgentGpu
 from turngap.processes import child
 
 READY_TIMEOUT_S = 180.0
 STOP_GRACE_S = 10.0
-OUTPUT_FOLDER = "TURNGAP_OUTPUT_FOLDER"
 _ERROR = "turngap: error: "
 _EXCEPTION = re.compile(r"\b(?:\w+\.)*\w*(?:Error|Exception)\b(?:: .+)?$")
 _POINTER = re.compile(r"\bsee\b.*\b(?:above|below|stack ?trace|trace ?back|root cause|logs?)\b", re.IGNORECASE)

@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from turngap.processes.control_group import MOUNT, PROC, list_group_folders, read_throttling
+
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _NS_PER_S, _US_PER_S = 1_000_000_000, 1_000_000
 RUN_QUEUE, THROTTLING, STOLEN, PACKAGE = "waits for a core", "throttling", "stolen time", "processor's energy"
@@ -19,8 +21,8 @@ RUN_QUEUE, THROTTLING, STOLEN, PACKAGE = "waits for a core", "throttling", "stol
 class Places:
     """Where the kernel's files are."""
 
-    proc: Path = Path("/proc")
-    cgroup: Path = Path("/sys/fs/cgroup")
+    proc: Path = PROC
+    cgroup: Path = MOUNT
     powercap: Path = Path("/sys/class/powercap")
 
 
@@ -58,7 +60,8 @@ class CounterReader:
         """Find out what this machine tells."""
         if not (self.places.proc / str(self.pid) / "schedstat").is_file():
             self.not_readable[RUN_QUEUE] = f"{self.places.proc}/PID/schedstat is not there"
-        self._throttled = self._find_throttling()
+        groups = list_group_folders("cpu", self.pid, self.places.proc, self.places.cgroup)
+        self._throttled = [folder for folder in groups if read_throttling([folder]) is not None]
         if not self._throttled:
             self.not_readable[THROTTLING] = f"no cpu.stat under {self.places.cgroup} counts it"
         if self._read_steal_s() is None:
@@ -73,14 +76,14 @@ class CounterReader:
             self._add_waits(pid)
             self._add_faults(pid)
         known = RUN_QUEUE not in self.not_readable
-        throttled = self._read_throttling()
+        throttled = read_throttling(self._throttled)
         return Counters(
             queued_s=self._sums.get("queued", 0.0) / _NS_PER_S if known else None,
             loop_queued_s=self._sums.get("loop", 0.0) / _NS_PER_S if known else None,
             minor_faults=int(self._sums.get("minor", 0)),
             major_faults=int(self._sums.get("major", 0)),
-            throttled_s=throttled[0] if throttled is not None else None,
-            throttled_periods=throttled[1] if throttled is not None else None,
+            throttled_s=throttled.seconds if throttled is not None else None,
+            throttled_periods=throttled.periods if throttled is not None else None,
             stolen_s=self._read_steal_s(),
             package_j=self._read_package_j(),
         )
@@ -118,38 +121,6 @@ class CounterReader:
             self._add("minor", max(0, now[0] - before[0]))
             self._add("major", max(0, now[1] - before[1]))
 
-    def _find_throttling(self) -> list[Path]:
-        """Return the `cpu.stat` of the process's control groups, its own and those around it, of either version."""
-        found: list[Path] = []
-        try:
-            lines = (self.places.proc / str(self.pid) / "cgroup").read_text().splitlines()
-        except OSError:
-            lines = []
-        for line in lines:
-            _, _, rest = line.partition(":")
-            controllers, _, path = rest.partition(":")
-            if controllers and "cpu" not in controllers.split(","):
-                continue
-            roots = [self.places.cgroup / controllers, self.places.cgroup / "cpu"] if controllers else []
-            for root in roots or [self.places.cgroup, self.places.cgroup / "unified"]:
-                inner = root / path.strip("/")
-                groups = [inner, *(parent for parent in inner.parents if parent.is_relative_to(root))]
-                found += [
-                    stat for group in groups if _reads_throttling(stat := group / "cpu.stat") and stat not in found
-                ]
-        return found
-
-    def _read_throttling(self) -> tuple[float, int] | None:
-        seconds, periods, known = 0.0, 0, False
-        for file in self._throttled:
-            figures = _read_figures(file)
-            if "nr_throttled" in figures:
-                known = True
-                periods += figures["nr_throttled"]
-                # Microseconds in version 2 (cgroup-v2.rst), nanoseconds in version 1 (sched-bwc.rst).
-                seconds += figures.get("throttled_usec", 0) / _US_PER_S + figures.get("throttled_time", 0) / _NS_PER_S
-        return (seconds, periods) if known else None
-
     def _read_steal_s(self) -> float | None:
         try:
             with (self.places.proc / "stat").open() as file:
@@ -184,17 +155,3 @@ class CounterReader:
                 self._energy_uj[file] = now
                 self._add("package", grown)
         return self._sums.get("package", 0.0) / _US_PER_S
-
-
-def _reads_throttling(file: Path) -> bool:
-    return "nr_throttled" in _read_figures(file)
-
-
-def _read_figures(file: Path) -> dict[str, int]:
-    figures: dict[str, int] = {}
-    with contextlib.suppress(OSError):
-        for line in file.read_text().splitlines():
-            name, _, value = line.partition(" ")
-            if value.isdigit():
-                figures[name] = int(value)
-    return figures

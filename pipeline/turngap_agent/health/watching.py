@@ -10,14 +10,14 @@ from pathlib import Path
 from turngap_agent.errors import EngineError
 from turngap_agent.health.loop_watch import LoopWatch
 from turngap_agent.health.ring import StackRing
+from turngap_agent.tracing import OUTPUT_FOLDER
 
-OUTPUT_FOLDER = "TURNGAP_OUTPUT_FOLDER"
-"""The instrument names the run's folder in it; an agent that is started by hand is not watched."""
 _log = logging.getLogger("turngap.health")
 
 
 def start_watch(*, sample_stacks: bool, environment: Mapping[str, str] = os.environ) -> LoopWatch | None:
-    """Start to watch the running event loop; with `sample_stacks` also record what all threads do. None: no folder.
+    """Start to watch the running event loop; with `sample_stacks` also record what all threads do. None: no folder, as
+    the agent was started by hand.
 
     Raises:
         EngineError: there is no room for the record of stacks, or no folder to put it into.

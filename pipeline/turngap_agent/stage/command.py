@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from turngap_agent import profile as profiles
+from turngap_agent.documents import list_choices
 from turngap_agent.engines import EngineKind, EngineSettings, Placement
 from turngap_agent.errors import EngineError, UsageError
 from turngap_agent.profile import Profile
@@ -68,7 +69,7 @@ def make_options(
     if kind in others or len(set(others)) < len(others):
         raise UsageError(f"--beside {beside}: name each other engine once, and not {kind}, which is measured")
     if place not in PLACES:
-        raise UsageError(f"--in {place}: expected one of {', '.join(PLACES)}")
+        raise UsageError(f"--in {place}: no such place{list_choices(place, PLACES)}")
     if place != "thread" and not others:
         raise UsageError(f"--in {place}: says where the engines of --beside work; add --beside, as in --beside llm")
     if repeats < 1:
@@ -102,7 +103,7 @@ def _check_kind(name: str, where: str) -> EngineKind:
     for kind in KINDS:
         if kind == name:
             return kind
-    raise UsageError(f"{where} {name}: no such stage; expected one of {', '.join(KINDS)}")
+    raise UsageError(f"{where} {name}: no such stage{list_choices(name, KINDS)}")
 
 
 def _check_engine(profile: Profile, settings: EngineSettings | None, name: str) -> None:

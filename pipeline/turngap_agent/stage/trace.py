@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from turngap_agent.health.loop_watch import LoopWatch
-from turngap_agent.health.watching import OUTPUT_FOLDER, start_watch
+from turngap_agent.health.watching import start_watch
 from turngap_agent.stage.measurement import Measured
-from turngap_agent.tracing import STAGE_PARTS
+from turngap_agent.tracing import OUTPUT_FOLDER, STAGE_PARTS
 
 
 def start_trace(environment: Mapping[str, str] = os.environ) -> LoopWatch | None:

@@ -6,12 +6,12 @@ only if it was started with `serve --inject-faults`; any other ignores it, as it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from turngap_agent.documents import suggest
+from turngap_agent.documents import list_choices
 from turngap_agent.errors import ProtocolError
 
 PARAMETER = "turngap-fault"
@@ -108,9 +108,9 @@ def parse_parameters(custom_parameters: Mapping[str, str]) -> Fault | None:
 
 
 def _find(value: str, word: str, what: str, known: type[Word]) -> Word:
-    names: Iterable[str] = [one.value for one in known]
+    names = [one.value for one in known]
     if word not in names:
-        raise _error(value, f"no {what} {word!r}; there are: {', '.join(names)}{suggest(word, names)}")
+        raise _error(value, f"no {what} {word!r}{list_choices(word, names)}")
     return known(word)
 
 

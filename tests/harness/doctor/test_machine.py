@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from turngap.clock import SystemClock
 from turngap.doctor.checks import State
-from turngap.doctor.control_group import ControlGroup
 from turngap.doctor.machine import judge_machine
 from turngap.doctor.machine_facts import MachineFacts, Neighbour, read_machine
+from turngap.processes.control_group import ControlGroup
 
 GOOD = MachineFacts(
     system="Linux",

@@ -102,6 +102,18 @@ def test_throttling_of_version_1(tmp_path: Path) -> None:
     assert (counters.throttled_s, counters.throttled_periods) == (0.012, 4)
 
 
+def test_a_group_with_two_names_is_counted_once(tmp_path: Path) -> None:
+    """Version 1 mounts `cpu,cpuacct` and makes a link `cpu` to it; both names lead to one group."""
+    places = make_places(tmp_path, threads={PID: 0})
+    (places.proc / str(PID) / "cgroup").write_text("3:cpu,cpuacct:/box\n")
+    (places.cgroup / "cpu,cpuacct" / "box").mkdir(parents=True)
+    (places.cgroup / "cpu").symlink_to("cpu,cpuacct")
+    (places.cgroup / "cpu" / "box" / "cpu.stat").write_text("nr_periods 9\nnr_throttled 4\nthrottled_time 12000000\n")
+    counters = CounterReader(PID, places).read()
+    assert counters is not None
+    assert (counters.throttled_s, counters.throttled_periods) == (0.012, 4)
+
+
 def test_energy_goes_round(tmp_path: Path) -> None:
     """The counter starts again at its range; domains inside a package are part of it and are not added."""
     places = make_places(tmp_path, threads={PID: 0})

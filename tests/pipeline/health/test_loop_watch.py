@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from turngap_agent.errors import EngineError
 from turngap_agent.health.loop_watch import LoopWatch
-from turngap_agent.health.watching import OUTPUT_FOLDER, start_watch
-from turngap_agent.tracing import HEALTH_LOG, STACK_RING, read_boot_id
+from turngap_agent.health.watching import start_watch
+from turngap_agent.tracing import HEALTH_LOG, OUTPUT_FOLDER, STACK_RING, read_boot_id
 
 
 def lines(folder: Path) -> list[dict[str, object]]:

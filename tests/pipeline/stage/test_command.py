@@ -16,11 +16,13 @@ REMOTE = ("llm={engine: vllm, url: 'http://127.0.0.1:9/v1', model: m, system_pro
 @pytest.mark.parametrize(
     ("stage", "more", "says"),
     [
-        ("ear", {}, "stage ear: no such stage; expected one of vad, turn, stt, llm, tts"),
+        ("ear", {}, "stage ear: no such stage; there are: vad, turn, stt, llm, tts"),
+        ("sttt", {}, "did you mean 'stt'?"),
+        ("stt", {"place": "thred"}, "did you mean 'thread'?"),
         ("stt", {"beside": "llm,nose"}, "--beside nose: no such stage"),
         ("stt", {"beside": "stt"}, "not stt, which is measured"),
         ("stt", {"beside": "llm,llm"}, "name each other engine once"),
-        ("stt", {"place": "cloud"}, "--in cloud: expected one of thread, process, mps"),
+        ("stt", {"place": "cloud"}, "--in cloud: no such place; there are: thread, process, mps"),
         ("stt", {"place": "process"}, "add --beside"),
         ("stt", {"place": "mps", "beside": "llm"}, "--in mps: shares a GPU"),
         ("stt", {"repeats": 0}, "--repeats 0"),

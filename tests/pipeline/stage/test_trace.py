@@ -7,13 +7,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-from turngap_agent.health.watching import OUTPUT_FOLDER
 from turngap_agent.parts import Recorder, part
 from turngap_agent.stage.inputs import StageInput
 from turngap_agent.stage.measurement import measure_units
 from turngap_agent.stage.trace import end_trace, start_trace
 from turngap_agent.stage.units import UnitTimes
-from turngap_agent.tracing import STACK_RING, STAGE_PARTS
+from turngap_agent.tracing import OUTPUT_FOLDER, STACK_RING, STAGE_PARTS
 
 
 async def work(given: StageInput, recorder: Recorder) -> UnitTimes:

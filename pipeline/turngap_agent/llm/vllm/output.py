@@ -1,6 +1,6 @@
 """The whole output of a server, written to a file as it comes: its last lines alone rarely contain why it died.
 
-The instrument names the run's folder in TURNGAP_OUTPUT_FOLDER; an agent that is started by hand has a temporary file.
+The instrument names the run's folder (`tracing.OUTPUT_FOLDER`); an agent that is started by hand has a temporary file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-OUTPUT_FOLDER = "TURNGAP_OUTPUT_FOLDER"
+from turngap_agent.tracing import OUTPUT_FOLDER
+
 NAME = "vllm.log"
 
 

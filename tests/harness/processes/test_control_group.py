@@ -1,18 +1,11 @@
-"""Limits of control groups, read from files as the kernel writes them."""
+"""Control groups, read from files as the kernel writes them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from turngap.doctor.control_group import ControlGroup, read_control_group
-
-
-def write(root: Path, **files: str) -> None:
-    for name, text in files.items():
-        file = root / name.replace("__", "/").replace("_DOT_", ".")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+from turngap.processes.control_group import ControlGroup, read_control_group
 
 
 def test_version_2_takes_the_tightest_of_the_groups_around(tmp_path: Path) -> None:

@@ -1,0 +1,8 @@
+"""Texts and defaults of options that several commands have."""
+
+from __future__ import annotations
+
+RESULTS = "results"
+RUN = "A run: its folder, or its id under results/."
+REPORT = "reports/RUN.html for a run in results/, report.html in the folder of any other"
+OUT = f"Folder in which the run's folder is made. [default: results] The report: {REPORT}."
