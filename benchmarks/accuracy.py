@@ -41,6 +41,7 @@ from turngap.model.result import RunRecord, Verdict
 from turngap.progress import ConsoleProgress
 from turngap.scoring import score
 from turngap.session import plan
+from turngap.session.request import Options
 from turngap.session.runner import run_request
 
 from benchmarks.background_edges import measure_background_edges, print_background_edges
@@ -166,7 +167,7 @@ async def scripted_run(folder: Path) -> RunRecord:
     turns = "".join(f"  - {{id: u{n}, audio: burst-{n}.wav, pause_ms: 300}}\n" for n in range(RUN_TURNS))
     file = folder / "load.scenario.yaml"
     file.write_text(f"name: load\nprobe: true\nturns:\n{turns}", "utf-8")
-    request = plan.plan_run(str(file), profile=str(SCRIPTED), options=plan.Options(out=folder / "results"))
+    request = plan.plan_run(str(file), profile=str(SCRIPTED), options=Options(out=folder / "results"))
     clips = corpus.build_corpus(request.scenario, print_progress)
     with ConsoleProgress(Console(stderr=True), "load") as display:
         finished = await run_request(request, clips, display, clock=SystemClock(), stop=asyncio.Event())

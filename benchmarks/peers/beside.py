@@ -27,7 +27,7 @@ from turngap.processes.agent import RunningAgent
 from turngap.progress import ConsoleProgress, PipeConsole
 from turngap.session import plan, runner
 from turngap.session.agent_run import AgentRun, close_run, open_run
-from turngap.session.plan import Options, Request
+from turngap.session.request import Options, Request
 from turngap.session.runner import Session
 from turngap.store import folder as store
 from turngap.store.folder import StoredRun

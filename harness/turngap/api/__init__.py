@@ -23,7 +23,7 @@ from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
 from turngap.network import NetworkProfile
 from turngap.scenario import Scenario
-from turngap.session.plan import Options
+from turngap.session.request import Options
 from turngap.session.run_documents import DEFAULT_SCENARIO, load_scenario
 from turngap.session.runner import ProgressDisplay
 from turngap.sweeps import plan as sweep_plan

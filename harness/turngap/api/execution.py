@@ -15,7 +15,7 @@ from turngap.model.turn import TurnRecord
 from turngap.progress import ConsoleProgress, PipeConsole
 from turngap.session import plan, preparation, runner
 from turngap.session.interruption import run_interruptible
-from turngap.session.plan import Request
+from turngap.session.request import Request
 from turngap.session.runner import ProgressDisplay
 from turngap.store import ledger
 from turngap.sweeps import folder as sweep_folder

@@ -17,7 +17,7 @@ from turngap.model.span_mapping import SpanMapping
 from turngap.network import NetworkProfile
 from turngap.scenario import Scenario
 from turngap.session import plan
-from turngap.session.plan import Options, Request
+from turngap.session.request import Options, Request
 from turngap.session.run_documents import DEFAULT_PROFILE, DEFAULT_SCENARIO
 from turngap.sweeps import grid
 from turngap.sweeps.grid import Setting

@@ -15,7 +15,7 @@ from turngap.api.results import Run
 from turngap.cli import run_stages
 from turngap.progress import PipeConsole
 from turngap.report.terminal import print_summary
-from turngap.session.plan import Request
+from turngap.session.request import Request
 
 INTERRUPTED = "interrupted before the run started: nothing is kept"
 

@@ -26,7 +26,6 @@ from turngap.corpus import clips as corpus
 from turngap.corpus.clips import Corpus
 from turngap.processes import child, health_log
 from turngap.progress import PipeConsole
-from turngap.session import plan
 from turngap.store import disk, stack_samples
 from turngap.traces import stage_trace
 
@@ -75,12 +74,12 @@ def run(options: StageOptions, *, as_json: bool) -> int:
     spoken = {turn.key for turn in request.scenario.turns if turn.has_words}
     if not spoken:
         raise UsageError(f"scenario {request.scenario.name!r} has no spoken turn: a stage has nothing to work on")
-    code, _ = measure(options, plan.profile_data(request), None)
+    code, _ = measure(options, request.profile_data, None)
     if code:
         return code
     clips = corpus.build_corpus(request.scenario, lambda line: _show(errors, f"turngap: {line}"))
     inputs = make_inputs(clips, request.profile, options.repeats)
-    code, document = measure(options, plan.profile_data(request), inputs)
+    code, document = measure(options, request.profile_data, inputs)
     if document is None:
         return code
     if options.trace is not None:

@@ -34,7 +34,7 @@ from turngap.network import Direction, NetworkProfile
 from turngap.network.telephone import load_telephone_network
 from turngap.scenario import PlannedCall, Scenario, Turn
 from turngap.session import plan, run_documents
-from turngap.session.plan import Options, Request
+from turngap.session.request import Options, Request
 
 
 def make_plan(options: SmokeOptions, environment: Mapping[str, str]) -> SmokePlan:

@@ -14,7 +14,7 @@ from turngap.live.masking import Masker
 from turngap.live.safety import Cost
 from turngap.model.records import Clip
 from turngap.scenario import PlannedCall, Scenario
-from turngap.session.plan import Request
+from turngap.session.request import Request
 
 AGENT_NUMBER, CALLER_NUMBER = "TURNGAP_AGENT_NUMBER", "TURNGAP_CALLER_NUMBER"
 DEFAULT_SCENARIO = "smoke"

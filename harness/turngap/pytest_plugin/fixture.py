@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from turngap.api.results import Run
     from turngap.model.result import RunRecord
     from turngap.scenario import Scenario
-    from turngap.session.plan import Request
+    from turngap.session.request import Request
 
 DEFAULT_BUDGET = "sub500"
 

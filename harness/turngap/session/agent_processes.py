@@ -17,7 +17,6 @@ from turngap.processes.agent import READY_TIMEOUT_S, RunningAgent, serve_command
 from turngap.processes.sampler import Sampler
 from turngap.processes.span_receiver import SpanReceiver
 from turngap.session.agent_run import AgentRun
-from turngap.session.plan import profile_data
 from turngap.store.folder import AGENT_LOG, PROFILE, SPANS
 
 MEMORY_RESERVE = 1.1
@@ -118,7 +117,7 @@ async def _start_agent(agent_run: AgentRun, endpoint: str) -> RunningAgent:
     assert request.profile is not None
     try:
         return await start_profile(
-            profile_data(request),
+            request.profile_data,
             agent_run.folder.path,
             endpoint=endpoint,
             inject=request.options.inject,

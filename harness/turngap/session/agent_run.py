@@ -20,7 +20,7 @@ from turngap.scenario.calls import repeats_in_warm_up
 from turngap.scenario.content import make_openings
 from turngap.session import network_plan, reply_scripts, reply_transcripts, run_record, stopping, turn_traces
 from turngap.session.ledger_entry import OpenEntry, open_entry
-from turngap.session.plan import Request
+from turngap.session.request import Request
 from turngap.session.run_record import Judge, Progress
 from turngap.session.stopping import StoppingRule
 from turngap.store import folder as store

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from turngap.session.plan import Request, profile_data
+from turngap.session.request import Request
 from turngap.store.ledger import hash_json
 
 PACKAGE = "turngap_agent"
@@ -49,7 +49,7 @@ def make_fingerprint(build: Mapping[str, str]) -> str:
 
 
 def _identify_profile(request: Request) -> dict[str, str]:
-    settings = {key: value for key, value in profile_data(request).items() if key not in NOT_THE_AGENT}
+    settings = {key: value for key, value in request.profile_data.items() if key not in NOT_THE_AGENT}
     started = {"inject": list(request.options.inject), "nice": request.options.agent_nice}
     return {
         "settings": hash_json(settings)[:16],

@@ -16,7 +16,7 @@ from turngap.clock import Clock
 from turngap.model.budget import Budget
 from turngap.model.result import LedgerSummary, RunRecord
 from turngap.session import fingerprint
-from turngap.session.plan import Request
+from turngap.session.request import Request
 from turngap.store import ledger
 from turngap.store.ledger import Entry, EntryEnd, EntryStart
 from turngap.verdict import stopping

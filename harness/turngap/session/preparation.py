@@ -14,7 +14,7 @@ from turngap.corpus import clips as corpus
 from turngap.corpus.clips import Corpus
 from turngap.processes import child
 from turngap.session import plan
-from turngap.session.plan import Request
+from turngap.session.request import Request
 
 
 def prepare(request: Request, show_message: Callable[[str], None]) -> tuple[Request, Corpus]:
@@ -25,7 +25,7 @@ def prepare(request: Request, show_message: Callable[[str], None]) -> tuple[Requ
         ScenarioError: an utterance of the scenario can't be made.
     """
     if request.profile is not None:
-        fetch_weights(plan.profile_data(request))
+        fetch_weights(request.profile_data)
     clips = corpus.build_corpus(request.scenario, show_message)
     return plan.with_corpus(request, clips), clips
 

@@ -12,7 +12,7 @@ from turngap_agent.telephony.script import TurnScript
 
 from turngap.corpus.clips import Corpus
 from turngap.scenario import PlannedCall
-from turngap.session.plan import Request
+from turngap.session.request import Request
 
 NOTE = (
     "the work of each turn is fixed by the scenario: the transcription decodes its reference's tokens and two more, "

@@ -22,7 +22,7 @@ from turngap.model.turn import Outcome, TurnRecord
 from turngap.processes import environment, health_turns, process_log
 from turngap.processes.agent import Ready
 from turngap.processes.sampler import Sampler
-from turngap.session.plan import Request, profile_data
+from turngap.session.request import Request
 from turngap.session.scoring_process import Floats, ScoredCall
 from turngap.session.stopping import Decided
 from turngap.store import folder as store
@@ -105,11 +105,11 @@ def initial_record(request: Request, machine: dict[str, Any], state: ResumeState
         duration_s=0.0,
         complete=False,
         verdict=Verdict.INVALID,
-        sentence=with_caveat(_UNFINISHED, profile_data(request)),
+        sentence=with_caveat(_UNFINISHED, request.profile_data),
         reasons=("the run has not ended",),
         validity=(),
         profile=request.profile_name,
-        profile_data=profile_data(request),
+        profile_data=request.profile_data,
         network_ms=telephone.median_ms,
         telephone=telephone,
         scenario=request.scenario.name,

@@ -30,7 +30,7 @@ from turngap.session import agent_metrics, machine_record, run_record
 from turngap.session.agent_processes import AgentProcesses, start_agents
 from turngap.session.agent_run import AgentRun, AssignedCall, close_run, open_run
 from turngap.session.call_slots import CallSlots
-from turngap.session.plan import Request
+from turngap.session.request import Request
 from turngap.session.run_record import Judge
 from turngap.session.scoring_process import ScoringProcess
 from turngap.store import folder as store

@@ -15,7 +15,7 @@ from turngap.corpus.clips import Corpus
 from turngap.model.plural import plural
 from turngap.scenario import Scenario
 from turngap.session import plan as runs
-from turngap.session.plan import Options, Request
+from turngap.session.request import Options, Request
 from turngap.session.run_documents import DEFAULT_PROFILE, locate_recorded_scenario
 from turngap.store import folder as store
 from turngap.store.disk import FolderLock
@@ -89,7 +89,7 @@ def plan_sweep(
             slug=setting.slug,
             set=overrides,
             current=request.profile == plain,
-            profile_data=runs.profile_data(request),
+            profile_data=request.profile_data,
         )
         members.append(Member(row, request, tuple(move.note for move in moved)))
     _all_different(members)

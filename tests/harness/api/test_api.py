@@ -17,8 +17,8 @@ import pytest
 import turngap
 from turngap import api
 from turngap.model.turn import Outcome
-from turngap.session import plan, preparation
-from turngap.session.plan import Options, Request
+from turngap.session import preparation
+from turngap.session.request import Options, Request
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 from turngap.sweeps import grid
@@ -229,7 +229,7 @@ def interrupted_run(tmp_path: Path) -> Path:
             "scenario_path": str(request.scenario_path),
             "scenario_sha256": request.scenario_sha256,
             "profile": "scripted",
-            "profile_data": plan.profile_data(request),
+            "profile_data": request.profile_data,
             "planned_turns": 1,
             "seed": request.seed,
         }

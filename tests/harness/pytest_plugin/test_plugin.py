@@ -26,7 +26,7 @@ from turngap.corpus.clips import Corpus
 from turngap.model.result import Verdict
 from turngap.pytest_plugin import plugin
 from turngap.session import preparation, runner
-from turngap.session.plan import Request
+from turngap.session.request import Request
 from turngap.session.runner import FinishedRun
 from turngap.store import folder as store
 from turngap.verdict import gate

@@ -14,7 +14,7 @@ from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.session import fingerprint, plan, runner
 from turngap.session.agent_run import AgentRun, close_run, open_run
-from turngap.session.plan import Options, Request
+from turngap.session.request import Options, Request
 from turngap.session.run_documents import load_scenario
 from turngap.session.run_record import Judge
 from turngap.session.stopping import Decided

@@ -17,7 +17,7 @@ from turngap.clock import SystemClock
 from turngap.model.budget import Hypothesis
 from turngap.model.result import LedgerSummary, RunRecord
 from turngap.session import fingerprint, ledger_entry, plan
-from turngap.session.plan import Options, Request
+from turngap.session.request import Options, Request
 from turngap.store import ledger
 from turngap.verdict import stopping
 from turngap.verdict.budget import Budget, Limit

@@ -14,7 +14,7 @@ from turngap.network import telephone
 from turngap.network.telephone import TelephoneNetwork
 from turngap.scenario import PlannedCall, Turn
 from turngap.session import network_plan, plan
-from turngap.session.plan import Options
+from turngap.session.request import Options
 from turngap.store.folder import RunFolder
 from turngap.verdict.telephone import describe_network
 from turngap_agent import profile
@@ -102,7 +102,7 @@ def test_a_resumed_run_keeps_its_own_networks(tmp_path: Path) -> None:
         update={
             "complete": False,
             "profile": "scripted",
-            "profile_data": plan.profile_data(request),
+            "profile_data": request.profile_data,
             "scenario_path": path,
             "scenario_sha256": request.scenario_sha256,
             "seed": request.seed,
@@ -254,7 +254,7 @@ def test_a_resumed_run_keeps_its_telephone_network(tmp_path: Path) -> None:
         update={
             "complete": False,
             "profile": "scripted",
-            "profile_data": plan.profile_data(request),
+            "profile_data": request.profile_data,
             "telephone": describe_network(kept),
             "scenario_path": str(request.scenario_path),
             "scenario_sha256": request.scenario_sha256,

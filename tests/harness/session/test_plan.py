@@ -14,7 +14,7 @@ from turngap.network.profile import Direction
 from turngap.scenario import Scenario, Turn
 from turngap.scenario.content import default_openings
 from turngap.session import agent_run, plan, run_documents
-from turngap.session.plan import Options
+from turngap.session.request import Options, Request
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 from turngap.verdict.budget import Budget, Limit
@@ -47,7 +47,7 @@ def unfinished(tmp_path: Path, scenario: Path, calls: tuple[int, ...]) -> Path:
         update={
             "complete": False,
             "profile": "scripted",
-            "profile_data": plan.profile_data(request),
+            "profile_data": request.profile_data,
             "scenario_path": str(scenario),
             "scenario_sha256": request.scenario_sha256,
             "seed": request.seed,
@@ -72,7 +72,7 @@ def test_a_scenario_is_loaded_by_path(scenario: Path) -> None:
 def test_an_override_is_part_of_the_profile(scenario: Path) -> None:
     """What --set changes is what run.json and the agent get."""
     request = plan.plan_run(str(scenario), profile="scripted", overrides=("endpointing.min_silence_ms=250",))
-    assert plan.profile_data(request)["endpointing"]["min_silence_ms"] == 250
+    assert request.profile_data["endpointing"]["min_silence_ms"] == 250
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_url_excludes_profile_options(scenario: Path) -> None:
     """An agent that runs already has no profile of ours to change."""
     url = "ws://127.0.0.1:9/twilio/media"
     request = plan.plan_run(str(scenario), url=url)
-    assert (request.profile_name, request.url, plan.profile_data(request)) == ("url", url, {})
+    assert (request.profile_name, request.url, request.profile_data) == ("url", url, {})
     for more in ({"profile": "cpu"}, {"overrides": ("a=b",)}, {"options": Options(inject=("encoding=1",))}):
         with pytest.raises(UsageError, match="--url measures an agent that runs already"):
             plan.plan_run(str(scenario), url=url, **more)  # type: ignore[arg-type]  # one wrong pairing at a time
@@ -161,7 +161,7 @@ def test_a_delay_that_the_agent_would_refuse_is_refused_before_anything_starts(s
     with pytest.raises(UsageError) as agents:
         Injection.parse([delay])
     with pytest.raises(UsageError) as ours:
-        plan.plan_run(str(scenario), profile="scripted", options=plan.Options(inject=(delay,)))
+        plan.plan_run(str(scenario), profile="scripted", options=Options(inject=(delay,)))
     assert (ours.value.code, str(ours.value)) == ("usage.inject", str(agents.value))
 
 
@@ -197,7 +197,7 @@ def test_a_resumed_run_has_the_profile_it_began_with(tmp_path: Path, scenario: P
     data = json.loads((path / store.RUN).read_text())
     data["profile_data"]["stt"]["delay_ms"] = 77.0
     (path / store.RUN).write_text(json.dumps(data))
-    assert plan.profile_data(plan.plan_resumed_run(path))["stt"]["delay_ms"] == 77.0
+    assert plan.plan_resumed_run(path).profile_data["stt"]["delay_ms"] == 77.0
 
 
 def test_a_resumed_run_has_the_delays_it_began_with(tmp_path: Path, scenario: Path) -> None:
@@ -357,7 +357,7 @@ def test_a_scenario_given_as_an_object_is_stored_in_the_run_folder(tmp_path: Pat
         update={
             "complete": False,
             "profile": "scripted",
-            "profile_data": plan.profile_data(request),
+            "profile_data": request.profile_data,
             "scenario_path": str(request.scenario_path),
             "scenario_sha256": request.scenario_sha256,
             "seed": request.seed,
@@ -421,7 +421,7 @@ def test_a_budget_is_judged_in_the_scenarios_own_order(scenario: Path, turns: in
     scenario.write_text(SCENARIO + "gate: true\n")
     budget = Budget(name="edge", limits=(Limit(metric="turn_gap_ms", at_most=500),))
 
-    def planned(seed: int | None, judged: Budget | None = budget) -> plan.Request:
+    def planned(seed: int | None, judged: Budget | None = budget) -> Request:
         options = Options(seed=seed, n_turns=turns)
         return plan.plan_run(str(scenario), profile="scripted", budget=judged, options=options)
 

@@ -13,6 +13,7 @@ from turngap.clock import FakeClock
 from turngap.model.result import WEIGHTLESS, ResumeState, caveat
 from turngap.model.turn import Outcome
 from turngap.session import plan, run_record
+from turngap.session.request import Options
 from turngap.session.run_record import Progress
 from turngap.session.scoring_process import ScoredCall
 from turngap.store import folder as store
@@ -84,7 +85,7 @@ def test_a_killed_run_on_random_weights_says_so_too(tmp_path: Path) -> None:
 
 def test_the_resume_state_has_a_field_of_its_own(tmp_path: Path) -> None:
     """It is read back as it was; `environment` still has it for readers of older runs."""
-    options = plan.Options(inject=("encoding=100",), agent_nice=3)
+    options = Options(inject=("encoding=100",), agent_nice=3)
     request = plan.plan_run("default", profile="scripted", options=options)
     record = asyncio.run(run_record.new_record(request, FakeClock()))
     folder = RunFolder.create(tmp_path, "run", record)

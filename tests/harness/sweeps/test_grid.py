@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from turngap.session.plan import Options
+from turngap.session.request import Options
 from turngap.sweeps import grid, plan
 from turngap_agent import profile as profiles
 from turngap_agent.errors import UsageError

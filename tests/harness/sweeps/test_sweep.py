@@ -16,7 +16,7 @@ from turngap.clock import SystemClock
 from turngap.corpus.clips import Corpus
 from turngap.progress import ConsoleProgress
 from turngap.session import runner as session_runner
-from turngap.session.plan import Options
+from turngap.session.request import Options
 from turngap.store import folder as store
 from turngap.sweeps import folder, grid, plan, runner
 
