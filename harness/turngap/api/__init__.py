@@ -14,8 +14,9 @@ from turngap_agent.errors import UsageError
 from turngap_agent.profile import Profile
 
 from turngap.api.execution import ameasure_run, measure_run, measure_sweep, refuse_in_event_loop
+from turngap.api.folders import find_run
 from turngap.api.requests import Agent, make_request, resume_request, sweep_settings
-from turngap.api.results import Run, RunComparison, Sweep, compare_runs, find_run
+from turngap.api.results import Run, RunComparison, Sweep, compare_runs
 from turngap.calibration import calibrate as calibration
 from turngap.calibration.calibrate import Calibration
 from turngap.caller.priority import raised_priority

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from turngap_agent.errors import UsageError
 from turngap_agent.profile import Profile
 
-from turngap.api.results import Run, find_run
+from turngap.api.folders import find_run
+from turngap.api.results import Run
 from turngap.model.span_mapping import SpanMapping
 from turngap.network import NetworkProfile
 from turngap.scenario import Scenario

@@ -1,4 +1,4 @@
-"""What the functions of the API return: a run, a sweep, a comparison of two runs; and where their reports lie."""
+"""What the functions of the API return: a run, a sweep, a comparison of two runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from turngap_agent.errors import RunFolderError, TurngapError
 
 from turngap import report
+from turngap.api.folders import find_report_path, find_run
 from turngap.model.result import RunRecord, Verdict
 from turngap.model.turn import TurnRecord
 from turngap.session import run_record
@@ -28,9 +29,6 @@ from turngap.verdict.gate import Evidence
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RESULTS = "results"
-"""The folder of run folders, and where a run is looked up by its id."""
 
 
 class Run:
@@ -88,7 +86,7 @@ class Run:
     def report(self, out: Path | str | None = None, *, baseline: Run | Path | str | None = None) -> Path:
         """Render the HTML report, beside the run `baseline` if there is one, and return its file.
 
-        Without `out` it is the file of `report_path`. A run that was killed is judged by the turns it has, and the
+        Without `out` it is the file of `find_report_path`. A run that was killed is judged by the turns it has, and the
         verdict is written into its folder.
 
         Raises:
@@ -97,7 +95,7 @@ class Run:
         """
         base = baseline.path if isinstance(baseline, Run) else None if baseline is None else find_run(baseline)
         self._judge_if_killed()
-        file = report_path(self.path) if out is None else Path(out)
+        file = find_report_path(self.path) if out is None else Path(out)
         report.render_report(self.path, file, base)
         return file
 
@@ -178,12 +176,12 @@ class Sweep:
         return pd.DataFrame(rows, index=pd.Index([point.name for point in self.record.points], name="setting"))
 
     def report(self, out: Path | str | None = None) -> Path:
-        """Render the HTML report and return its file; without `out` it is the file of `report_path`.
+        """Render the HTML report and return its file; without `out` it is the file of `find_report_path`.
 
         Raises:
             HarnessError: the report cannot be written.
         """
-        file = report_path(self.path) if out is None else Path(out)
+        file = find_report_path(self.path) if out is None else Path(out)
         sweep_page.write_sweep_page(self.path, file)
         return file
 
@@ -281,35 +279,3 @@ def compare_runs(head: Run, base: Run) -> RunComparison:
     notes = comparison.make_notes(found, head.record, base.record)
     sentence = speech.name_both(found.sentence, head.record.corpus, base.record.corpus)
     return RunComparison(head.id, base.id, found.change, sentence, found.measures, found.rows, notes)
-
-
-def find_run(run: Path | str, kind: Literal["run", "sweep"] = "run") -> Path:
-    """Return the folder of a run or a sweep, given as a path or as its id under `results/`.
-
-    Raises:
-        RunFolderError: there is neither.
-    """
-    path = Path(run)
-    if path.is_file():
-        hint = f"; give the folder {path.parent}" if path.name in ("run.json", "turns.jsonl") else f", no {kind} folder"
-        raise RunFolderError(f"{run} is a file{hint}", code="run-folder.unknown")
-    if path.exists():
-        return path
-    in_results = Path(RESULTS) / path
-    if in_results.is_dir():
-        return in_results
-    raise RunFolderError(
-        f"{run}: no {kind} folder: there is neither this path nor {in_results}; `turngap {kind}` prints it",
-        code="run-folder.unknown",
-    )
-
-
-def report_path(folder: Path) -> Path:
-    """Where the report of a run or a sweep lies: results/ID has it in reports/ID.html beside `results`.
-
-    A folder anywhere else has it inside, as report.html.
-    """
-    folder = folder.resolve()
-    if folder.parent.name == RESULTS:
-        return folder.parent.parent / "reports" / f"{folder.name}.html"
-    return folder / "report.html"

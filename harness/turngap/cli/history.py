@@ -26,8 +26,8 @@ def run(folder: Path, out: Path | None, *, as_json: bool) -> int:
         HarnessError: the disk is full.
     """
     history = read_history(folder)
-    reports = folder.absolute().parent / "reports"
-    page = out or (reports if folder.name == "results" else folder) / PAGE
+    reports = folder.resolve().parent / "reports"
+    page = out or (reports if folder.resolve().name == "results" else folder) / PAGE
     if as_json:
         print(json.dumps(history.to_json(), indent=1, ensure_ascii=False))
         return 0

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from turngap.api.results import report_path
+from turngap.api.folders import find_report_path
 from turngap.cli import app
 from turngap.model.result import Verdict
 from turngap.processes import child
@@ -292,8 +292,8 @@ def test_a_killed_runs_report_has_the_turns_it_finished(tmp_path: Path, capfd: p
 
 def test_a_run_outside_results_has_its_report_inside(tmp_path: Path) -> None:
     """results/ID goes to reports/ID.html; a folder anywhere else keeps its report."""
-    assert report_path(tmp_path / "results" / "x") == tmp_path / "reports" / "x.html"
-    assert report_path(tmp_path / "mine" / "x") == tmp_path / "mine" / "x" / "report.html"
+    assert find_report_path(tmp_path / "results" / "x") == tmp_path / "reports" / "x.html"
+    assert find_report_path(tmp_path / "mine" / "x") == tmp_path / "mine" / "x" / "report.html"
 
 
 def test_a_fault_of_ours_is_no_traceback_for_a_user_who_pipes_to_head() -> None:

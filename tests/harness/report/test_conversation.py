@@ -13,7 +13,8 @@ from turngap.model.result import Check, RunRecord
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.report import conversation
 from turngap.report.data import read_report_data
-from turngap.report.page import outcome_rates, render_run_page
+from turngap.report.headline import list_outcome_rates
+from turngap.report.page import render_run_page
 from turngap.report.terminal import print_summary
 from turngap.verdict import summary
 
@@ -66,7 +67,7 @@ def test_a_run_without_such_turns_has_no_section(tmp_path: Path) -> None:
     assert "h-talk" not in text
     assert "hidden p50" not in text
     assert conversation.terminal_lines(make.run_record(turns)) == []
-    names = [key for key, *_ in outcome_rates(make.run_record(turns), turns)]
+    names = [key for key, *_ in list_outcome_rates(make.run_record(turns), turns)]
     assert not {"held", "intruded", "stopped", "talked_over"} & set(names)
     assert {"answered", "missed", "cut_off", "invalid"} <= set(names)
 

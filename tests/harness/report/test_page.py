@@ -20,7 +20,18 @@ from turngap.model.agent_figures import AgentFigures, AgentGpu, GpuFigures, KvCa
 from turngap.model.figures import CostFigures
 from turngap.model.result import Check, RunRecord, Verdict
 from turngap.model.turn import Outcome, TurnRecord
-from turngap.report import audio, data, labels, page, resources, stage_table, template, terminal, waterfall, wording
+from turngap.report import (
+    audio,
+    data,
+    headline,
+    labels,
+    resources,
+    stage_table,
+    template,
+    terminal,
+    waterfall,
+    wording,
+)
 from turngap.verdict import summary
 from turngap.verdict.budget import Budget, Hypothesis, Limit, load_budget, load_default_plan
 from turngap_agent.errors import RunFolderError, UsageError
@@ -269,7 +280,10 @@ def test_an_all_invalid_run_is_noted(tmp_path: Path) -> None:
     """Where the instrument spoiled every turn the page blames it, and no share of the agent's is made up."""
     text = _render(tmp_path, [make.turn(i, outcome=Outcome.INVALID) for i in range(3)])
     assert "The instrument itself was late in all 3 scored turns" in text
-    shares = {key: rate.rate for key, _, _, rate in page.outcome_rates(data.read_report_data(tmp_path / "run").record)}
+    shares = {
+        key: rate.rate
+        for key, _, _, rate in headline.list_outcome_rates(data.read_report_data(tmp_path / "run").record)
+    }
     assert shares["invalid"] == 1.0
     assert shares["missed"] is None
 
