@@ -36,7 +36,7 @@ from turngap_agent.stage.command import make_options
 from turngap_agent.stage.counting import measure_floor
 from turngap_agent.stage.inputs import StageInput
 from turngap_agent.stage.measurement import measure_units
-from turngap_agent.stage.split import split_units
+from turngap_agent.stage.split import split_times
 from turngap_agent.stage.units import make_work
 from turngap_agent.stt import AudioF32, Transcript
 from turngap_agent.telephony import mulaw
@@ -452,7 +452,7 @@ def test_the_parts_of_an_engine_add_up_to_the_whole(loaded: Engines, prompts: Pa
     given = StageInput("vm-options", "I need to change my booking", audio, ("I will find out for you.",))
     engine = getattr(loaded, stage)
     measured = asyncio.run(measure_units(make_work(stage, engine), [given], 2, None))
-    split = split_units(engine, stage, measured.units)
+    split = split_times(engine, stage, measured.units)
     assert split.parts_ms is not None, split.note
     assert abs(sum(split.parts_ms.values()) - split.whole_ms) <= 0.02 * split.whole_ms
     assert set(engine.parts) <= {part for part, took_ms in split.parts_ms.items() if took_ms > 0}

@@ -33,7 +33,7 @@ MODULE = "turngap_agent"
 
 
 @dataclass(frozen=True, slots=True)
-class StageOptions:
+class StageRequest:
     """The options of the command line."""
 
     stage: str
@@ -58,7 +58,7 @@ class StageOptions:
         return listed + (["--beside", self.beside] if self.beside is not None else [])
 
 
-def run(options: StageOptions, *, as_json: bool) -> int:
+def run(options: StageRequest, *, as_json: bool) -> int:
     """Measure the stage and print it; return the exit code: that of the agent's program.
 
     Raises:
@@ -93,7 +93,7 @@ def run(options: StageOptions, *, as_json: bool) -> int:
 
 
 def measure(
-    options: StageOptions, profile: dict[str, Any], inputs: dict[str, Any] | None
+    options: StageRequest, profile: dict[str, Any], inputs: dict[str, Any] | None
 ) -> tuple[int, dict[str, Any] | None]:
     """Run the agent's program; return its exit code and its document, None where it has printed an error instead.
 
@@ -141,7 +141,7 @@ def check_trace_file(file: Path) -> None:
         raise UsageError(f"--trace {file}: its folder can't be written; choose another")
 
 
-def write_trace(options: StageOptions, folder: Path, profile: str) -> None:
+def write_trace(options: StageRequest, folder: Path, profile: str) -> None:
     """Write the trace of what the stage's process left in `folder`.
 
     Raises:

@@ -35,7 +35,7 @@ def stage(
     """Measure one engine of an agent alone: cold start, times, parts, memory, and the distance to what is possible."""
     from turngap.cli import stage as command
 
-    options = command.StageOptions(
+    options = command.StageRequest(
         stage=stage,
         profile=profile,
         scenario=scenario,

@@ -12,7 +12,7 @@ from turngap_agent.stage.cold_start import ColdStart
 from turngap_agent.stage.command import StageOptions
 from turngap_agent.stage.measurement import Measured, Unit
 from turngap_agent.stage.process import Usage, describe_switches, read_peak_mib
-from turngap_agent.stage.split import Split, split_units
+from turngap_agent.stage.split import Split, split_times
 from turngap_agent.stage.statistics import summarise
 from turngap_agent.stage.units import STEPS, UNITS
 
@@ -31,7 +31,7 @@ def describe(
 ) -> dict[str, Any]:
     """Return what was measured of the engine alone; the floor and the load beside it are added later."""
     stage, reasons = options.stage, dict[str, str]()
-    split = split_units(cold.engine, options.settings.engine, split_of)
+    split = split_times(cold.engine, options.settings.engine, split_of)
     peak_mib, why = read_peak_mib()
     reasons |= {"memory_mib.peak": why} if why else {}
     switches, why = describe_switches(before, measured.after)
@@ -104,7 +104,7 @@ def add_floor(document: dict[str, Any], floor: Mapping[str, Any] | None, why: st
 def describe_beside(options: StageOptions, engine: Any, alone: Measured, beside: Measured) -> dict[str, Any]:
     """Return the same times with other engines at work, and how many times longer they are than alone."""
     reasons: dict[str, str] = {}
-    split = split_units(engine, options.settings.engine, beside.units)
+    split = split_times(engine, options.settings.engine, beside.units)
     times = _times(options.stage, beside)
     return {
         "engines": list(options.beside),

@@ -26,7 +26,7 @@ class Split:
     note: str = ""
 
 
-def split_units(engine: Any, name: str, units: Sequence[Unit]) -> Split:
+def split_times(engine: Any, name: str, units: Sequence[Unit]) -> Split:
     """Return the parts of the units on `engine`, which messages call `name`.
 
     Means, since means of parts add up to the mean of the whole; percentiles do not.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from turngap.cli.app import execute
-from turngap.cli.stage import StageOptions, measure
+from turngap.cli.stage import StageRequest, measure
 from turngap.cli.stage_text import format_stage
 from turngap_agent import profile
 
@@ -19,7 +19,7 @@ REMOTE = "llm={engine: vllm, url: 'http://127.0.0.1:9/v1', model: m, system_prom
 def measure_scripted(stage: str, *overrides: str, **more: Any) -> tuple[int, dict[str, Any] | None]:
     """Measure a stage of the scripted profile, back to back."""
     chosen = profile.load("scripted", overrides).model_dump(mode="json")
-    return measure(StageOptions(stage, busy=True, repeats=6, **more), chosen, INPUTS)
+    return measure(StageRequest(stage, busy=True, repeats=6, **more), chosen, INPUTS)
 
 
 def test_an_engine_without_parts_is_said_to_have_none() -> None:

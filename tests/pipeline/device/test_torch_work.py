@@ -18,7 +18,7 @@ from turngap_agent.parts import HAND_OVER, Recorder
 from turngap_agent.stage.cold_start import load_engine
 from turngap_agent.stage.inputs import StageInput
 from turngap_agent.stage.measurement import measure_units
-from turngap_agent.stage.split import split_units
+from turngap_agent.stage.split import split_times
 from turngap_agent.stage.units import make_work
 
 WIDTH, ROWS = 32, 5
@@ -68,7 +68,7 @@ def test_the_parts_of_the_tiny_twins_add_up_and_have_work(stage: EngineKind, exp
         try:
             work = make_work(stage, engine)
             measured = await measure_units(work, [given], 2, None)
-            split = split_units(engine, settings.engine, measured.units)
+            split = split_times(engine, settings.engine, measured.units)
             assert split.parts_ms is not None, split.note
             assert set(split.parts_ms) == expected | {HAND_OVER}
             assert all(took > 0 for took in split.parts_ms.values())

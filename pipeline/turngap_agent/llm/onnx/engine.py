@@ -20,7 +20,7 @@ from turngap_agent import parts, tracing, weights, worker
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.llm import Request
 from turngap_agent.llm.onnx.decoder import F32, Context, Decoder, TokenChoice, common_length
-from turngap_agent.llm.onnx.reply_text import ReplyText
+from turngap_agent.llm.onnx.reply_text import TokenText
 from turngap_agent.llm.onnx.sentence_ends import STOPS, SentenceEnds
 from turngap_agent.llm.onnx.settings import OnnxSettings
 from turngap_agent.llm.templates import CHATML_END, TEMPLATES
@@ -189,7 +189,7 @@ class OnnxChat:
         start_s = time.perf_counter()
         call, allowed = self._select_call(request.call_block)
         kept = min(common_length(call.context.ids, ids), allowed, n_prompt - 1)
-        text = ReplyText(self._tokenizer, emit)
+        text = TokenText(self._tokenizer, emit)
         with parts.part("prefill"):
             if request.set_sentence_end is None:
                 logits = self._compute_logits(call.context, ids, kept)

@@ -8,7 +8,7 @@ from tokenizers.decoders import DecodeStream
 from turngap_agent import parts, worker
 
 
-class ReplyText:
+class TokenText:
     """Emits the text of a reply's tokens; a character spread over several tokens is emitted with the last."""
 
     def __init__(self, tokenizer: Tokenizer, emit: worker.Emit[str | float]) -> None:

@@ -25,7 +25,7 @@ from turngap_agent import tracing
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import GeneratesOnDemand, Message, ReadsAhead, Request
 from turngap_agent.llm.onnx.engine import OnnxChat
-from turngap_agent.llm.onnx.reply_text import ReplyText
+from turngap_agent.llm.onnx.reply_text import TokenText
 from turngap_agent.llm.onnx.settings import OnnxSettings
 from turngap_agent.weights import llama_onnx
 
@@ -364,7 +364,7 @@ def bytewise() -> Tokenizer:
 def emit_bytes(tokenizer: Tokenizer, text: str) -> list[str]:
     """Return what a reply emits for the tokens of `text`."""
     pieces: list[str] = []
-    reply = ReplyText(tokenizer, lambda piece: pieces.append(piece) is None)
+    reply = TokenText(tokenizer, lambda piece: pieces.append(piece) is None)
     assert all(reply.push(token) for token in tokenizer.encode(text).ids)
     return pieces
 
