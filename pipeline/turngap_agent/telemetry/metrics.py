@@ -124,7 +124,9 @@ class Metrics:
             registry=self._registry,
         )
         self._blocked = Counter(
-            "turngap_event_loop_blocks", "How often the event loop stood still.", registry=self._registry
+            "turngap_event_loop_standstills",
+            "How often the event loop stood still for deadlines.loop_ms.",
+            registry=self._registry,
         )
         gauges = (
             (LAG_GAUGE, "Lateness of the event loop's sleepers since the start.", lag.p99_s),
