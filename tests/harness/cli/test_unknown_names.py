@@ -74,4 +74,4 @@ def test_one_function_finds_the_nearest_name() -> None:
         for path in sorted((ROOT / folder).rglob("*.py"))
         if "get_close_matches" in path.read_text("utf-8")
     ]
-    assert users == ["pipeline/turngap_agent/documents.py"]
+    assert users == ["pipeline/turngap_agent/names.py"]
