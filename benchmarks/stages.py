@@ -18,7 +18,6 @@ from typing import Any
 from turngap import api
 from turngap.cli import stage
 from turngap.corpus import clips as corpus
-from turngap.session import plan
 from turngap_agent.errors import AgentError, UsageError
 from turngap_agent.stage.split import TOLERANCE
 from turngap_agent.stage.statistics import LEAST, agree
@@ -46,8 +45,8 @@ def measure_stages(profile: str, stages: Sequence[str], repeats: int) -> dict[st
     for run in range(1, RUNS + 1):
         for name in stages:
             print_progress(f"{name}, run {run} of {RUNS}")
-            options = stage.StageOptions(name, profile=profile, busy=True, repeats=repeats)
-            code, document = stage.measure(options, plan.profile_data(request), inputs)
+            options = stage.StageRequest(name, profile=profile, busy=True, repeats=repeats)
+            code, document = stage.measure(options, request.profile_data, inputs)
             if document is None:
                 raise AgentError(f"stage {name} of profile {profile} was not measured (exit code {code})")
             found[name].append(document)

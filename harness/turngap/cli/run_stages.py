@@ -11,8 +11,7 @@ from turngap_agent.errors import AgentError, UsageError
 from turngap.cli import stage
 from turngap.corpus import clips as corpus
 from turngap.report.machine import STAGES
-from turngap.session import plan
-from turngap.session.plan import Request
+from turngap.session.request import Request
 from turngap.store import disk
 from turngap.store import stages as store
 
@@ -44,9 +43,9 @@ def measure_stages(request: Request, folder: Path, show: Callable[[str], None]) 
     written = 0
     for name in STAGES:
         show(f"turngap: measuring {name} alone, {REPEATS} units")
-        options = stage.StageOptions(name, busy=True, repeats=REPEATS)
+        options = stage.StageRequest(name, busy=True, repeats=REPEATS)
         try:
-            code, document = stage.measure(options, plan.profile_data(request), inputs)
+            code, document = stage.measure(options, request.profile_data, inputs)
         except AgentError as error:
             code, document = error.exit_code, None
             show(f"turngap: {error}")
