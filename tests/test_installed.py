@@ -135,7 +135,8 @@ def test_the_command_works_in_a_foreign_project(python: Path, project: Path) -> 
     (run_folder,) = (project / "results").iterdir()
     record = json.loads(done.stdout)
     assert record == json.loads((run_folder / "run.json").read_text("utf-8"))
-    assert (record["run_id"], record["complete"], record["profile"]) == (run_folder.name, True, "scripted")
+    known = (record["run_id"], record["complete"], record["profile"])
+    assert known == (run_folder.name, True, "scripted"), (record["reasons"], done.stderr)
     # A busy machine may make the calls late: then the run is INVALID.
     assert (record["verdict"], done.returncode) in {("MEASURED", 0), ("INVALID", 2)}, done.stderr
     report = run([*command, "report", run_folder.name], project)
