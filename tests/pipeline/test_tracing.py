@@ -59,4 +59,5 @@ def test_names_on_the_wire_do_not_change():
         "STACK_RING": "stacks.ring",
         "STACK_NAMES": "stacks.jsonl",
         "STAGE_PARTS": "parts.jsonl",
+        "OUTPUT_FOLDER": "TURNGAP_OUTPUT_FOLDER",
     }
