@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from turngap.api.results import report_path
+from turngap.api.folders import report_path
 from turngap.store import folder as store
 
 
