@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from turngap.api.folders import report_path
+from turngap.api.folders import find_report_path
 from turngap.store import folder as store
 
 
@@ -27,7 +27,7 @@ def main(results: Path) -> int:
             faults.append(f"{name}: no stages ({turn.stages_note})")
         if not turn.reply:
             faults.append(f"{name}: no words in the reply")
-    page = report_path(folder)
+    page = find_report_path(folder)
     if not page.is_file() or "<svg" not in page.read_text("utf-8"):
         faults.append(f"{page}: no report, or one without charts")
     for fault in faults:
