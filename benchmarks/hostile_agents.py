@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 from turngap.caller.call import place_call
+from turngap.caller.lateness import recv_late_ms, send_late_ms
 from turngap.caller.priority import raised_priority, short_collections
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
 from turngap.model.records import CallRecord, Clip
 from turngap.processes import child
 from turngap.scenario import PlannedCall, Turn
-from turngap.session.scoring_process import recv_late_ms, send_late_ms
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

@@ -20,6 +20,8 @@ BUSY_NS = 4 * NS_PER_MS
 REST_EVERY_NS, REST_NS = NS_PER_MS // 2, 50_000
 """A tenth of the time: the system stops a thread in real time that takes over 95 % of a second, for 50 ms at once
 (sched_rt_runtime_us)."""
+EMPTY_TURNS = 2.0
+"""A turn of the event loop in which something was done takes longer than so many of the shortest ones."""
 
 
 def to_ms(ns: int) -> float:
@@ -57,6 +59,9 @@ class SystemClock:
     def __init__(self, spin_ns: int = 2 * NS_PER_MS) -> None:
         self._spin_ns = spin_ns
         self._rest_due_ns = 0
+        self._turn_ns = NS_PER_MS
+        self.spun_ns = 0
+        """The CPU time that was spent on spinning: in turns of the event loop in which nothing else was done."""
 
     def now_ns(self) -> int:
         """Nanoseconds, CLOCK_MONOTONIC on Linux."""
@@ -71,16 +76,26 @@ class SystemClock:
         ahead = deadline_ns - self._spin_ns - time.perf_counter_ns()
         if ahead > 0:
             await self.sleep_ns(ahead)
-        while (now_ns := time.perf_counter_ns()) < deadline_ns:
+        now_ns = time.perf_counter_ns()
+        while now_ns < deadline_ns:
             if self._rest_due_ns <= now_ns < deadline_ns - REST_NS:
                 time.sleep(REST_NS / 1e9)  # noqa: ASYNC251  # the loop itself would wait for a whole ms
                 self._rest_due_ns = now_ns + REST_EVERY_NS
+                now_ns = time.perf_counter_ns()
             await asyncio.sleep(0)
+            began_ns, now_ns = now_ns, time.perf_counter_ns()
+            self._count_turn(now_ns - began_ns)
 
     async def sleep_ns(self, duration_ns: int) -> None:
         """An ordinary sleep of the loop."""
         await asyncio.sleep(duration_ns / 1e9)
         self._rest_due_ns = time.perf_counter_ns() + BUSY_NS
+
+    def _count_turn(self, turn_ns: int) -> None:
+        """Count a turn of the loop as spinning if it was about as short as the shortest one."""
+        self._turn_ns = min(self._turn_ns, turn_ns)
+        if turn_ns < EMPTY_TURNS * self._turn_ns:
+            self.spun_ns += turn_ns
 
 
 class FakeClock:

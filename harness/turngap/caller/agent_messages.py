@@ -12,12 +12,13 @@ from functools import partial
 
 import numpy as np
 from turngap_agent.errors import ProtocolError
+from turngap_agent.telephony import mulaw
 
 from turngap.caller.connection import Message
 from turngap.caller.dialects import AgentAudio, AgentClear, AgentHangUp, AgentMark, Dialect, Wire
 from turngap.caller.dialects.audio import AudioDecoder, count_samples
 from turngap.caller.dialects.registry import describe_buffer
-from turngap.caller.long_message import LongMessage
+from turngap.caller.long_message import AnyMessage, LongMessage
 from turngap.caller.network_link import CallAt, NetworkLink
 from turngap.caller.playout import Playout
 from turngap.caller.traffic import Refused
@@ -31,6 +32,8 @@ ECHO_NS = 10_000_000
 """Between steps in which marks are echoed; long enough for the scheduler to sleep rather than to spin."""
 MARKS_AT_ONCE = 8
 """Marks echoed in one step: each is a message to be written."""
+UNHEARD_MESSAGES = 8
+"""Short messages are examined when the next frame of the caller is decided, or once there are so many."""
 _MAX_REFUSED = 1000
 
 
@@ -49,7 +52,10 @@ class AgentMessages:
         on_audio: Callable[[], object],
         on_hang_up: Callable[[int], object],
     ) -> None:
-        """`on_audio` is called after each piece of audio; `on_hang_up` with the time at which the agent hung up."""
+        """`on_audio` is called after each piece of audio, or after some short ones.
+
+        `on_hang_up` is called with the time at which the agent hung up.
+        """
         self._dialect = dialect
         self._playout = playout
         self._link = link
@@ -62,6 +68,8 @@ class AgentMessages:
         self._waiting: deque[tuple[Message, int]] = deque()
         self._steps: Iterator[None] | None = None
         """What remains of the message that is being handled."""
+        self._unheard = 0
+        """Messages since `on_audio` was called last."""
         self._is_behind = False
         """Whether a further step is scheduled."""
         self._echoes_from_ns = 0
@@ -91,9 +99,26 @@ class AgentMessages:
 
     def handle(self, message: Message, recv_ns: int) -> None:
         """Handle a message that the caller has since `recv_ns`."""
+        if not self._is_behind and not isinstance(message, Refused) and self._play_plain(message, recv_ns):
+            return
         self._waiting.append((message, recv_ns))
         if not self._is_behind:
             self._take_step()
+
+    def _play_plain(self, message: AnyMessage, recv_ns: int) -> bool:
+        """Play a message that differs from an earlier one in its audio alone; return False if it has to be parsed."""
+        coded = self._dialect.read_plain_audio(message)
+        if coded is None or not self._playout.has_room(-(-len(coded) // 3) * 3, recv_ns):  # as `count_samples` does
+            return False
+        self._playout.receive(self._link.drop_lost_audio(mulaw.decode(coded)), recv_ns)
+        self._unheard += 1
+        if self._unheard >= UNHEARD_MESSAGES:
+            self._hear()
+        return True
+
+    def _hear(self) -> None:
+        self._unheard = 0
+        self._on_audio()
 
     def _take_step(self, _: int = 0) -> None:
         """Handle the next messages, or a piece of one; what remains is handled later."""
@@ -154,13 +179,14 @@ class AgentMessages:
                 heard = self._link.drop_lost_audio(pcm)
                 self._playout.receive(heard, recv_ns, continues=parts > 0)
                 parts += 1
-                self._on_audio()
+                self._hear()
         except ProtocolError as error:
             self._warn_invalid(error)
 
     def _clear(self, recv_ns: int) -> Iterator[None]:
+        self._hear()  # what the clear cuts off was heard of until then
         yield from self._playout.clear_in_steps(recv_ns)
-        self._on_audio()
+        self._hear()
         for message in self._dialect.cleared_messages():
             self._link.send_message(self._clock.now_ns(), partial(self._send, message))
         if self._dialect.echoes_cleared_marks:

@@ -166,19 +166,18 @@ def _quiet_apart_ns(quiet: Sequence[tuple[int, int]], voice_ns: Int64) -> float:
 
 def _find_steady(frames: LevelFrames, is_audible: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return (first, beyond) of pieces of 600 ms, without a hole, that are audible throughout and steady."""
-    n = len(frames.dbfs)
+    sums = np.concatenate([[0], np.cumsum(is_audible)])
+    first = np.arange(0, len(frames.dbfs) - STEADY_FRAMES + 1, STEADY_FRAMES // 2)
+    beyond = first + STEADY_FRAMES
+    whole = frames.start_ns[beyond - 1] - frames.start_ns[first] < (STEADY_FRAMES + 5) * LEVEL_FRAME_NS
+    first = first[whole & (sums[beyond] - sums[first] == STEADY_FRAMES)]
+    if not len(first):
+        return []
     power = np.convolve(10 ** (frames.dbfs / 10), np.ones(SMOOTHED_FRAMES) / SMOOTHED_FRAMES, "same")
     smoothed = 10 * np.log10(power + 1e-12)
-    sums = np.concatenate([[0], np.cumsum(is_audible)])
-    pieces = []
-    for first in range(0, n - STEADY_FRAMES + 1, STEADY_FRAMES // 2):
-        beyond = first + STEADY_FRAMES
-        whole = frames.start_ns[beyond - 1] - frames.start_ns[first] < (STEADY_FRAMES + 5) * LEVEL_FRAME_NS
-        if whole and sums[beyond] - sums[first] == STEADY_FRAMES:
-            low, high = np.percentile(smoothed[first + 2 : beyond - 2], [100 - _UPPER, _UPPER])
-            if high - low < STEADY_DB:
-                pieces.append((first, beyond))
-    return pieces
+    inner = smoothed[first[:, np.newaxis] + np.arange(2, STEADY_FRAMES - 2)]
+    low, high = np.percentile(inner, [100 - _UPPER, _UPPER], axis=1)
+    return [(int(place), int(place) + STEADY_FRAMES) for place in first[high - low < STEADY_DB]]
 
 
 def _unpaused(frames: LevelFrames, is_audible: npt.NDArray[np.bool_], waiting_ns: tuple[int, int]) -> Background | None:

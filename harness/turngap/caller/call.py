@@ -15,20 +15,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from turngap_agent.errors import AgentError
-from turngap_agent.telephony import FRAME_NS, mulaw, signature
+from turngap_agent.telephony import FRAME_NS, signature
 from turngap_agent.tracing import Span
 
 from turngap.caller.agent_messages import AgentMessages
 from turngap.caller.call_endings import close_surely, describe_agent_end
 from turngap.caller.caller_stream import CallerStream
-from turngap.caller.comfort_noise import NoiseLoop
 from turngap.caller.connection import Message, open_connection
 from turngap.caller.connection_errors import describe_error, strip_code
 from turngap.caller.content_watch import ContentWatch
 from turngap.caller.conversation import Conversation
 from turngap.caller.dialects import StreamNames, Wire
 from turngap.caller.dialects.registry import TWILIO, describe_buffer, make_dialect
-from turngap.caller.impairments import ImpairedLine
+from turngap.caller.line_audio import LineAudio
 from turngap.caller.network_link import NetworkLink
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Callback, Scheduler, Timer
@@ -39,7 +38,6 @@ from turngap.model.records import CallEnd, CallRecord, Clip, Spoken
 from turngap.scenario import PlannedCall
 
 LEAD_NS = 5 * NS_PER_MS
-NOISE_FRAMES = 400
 
 
 async def place_call(
@@ -100,8 +98,8 @@ class _Call:
         self._labels, self._on_spoken = dict(labels), on_spoken
         self._spans_so_far = None if spans_so_far is None else partial(spans_so_far, call_sid)
         self._reported_spoken = 0
-        self._rng = random.Random(own_seed := f"{seed}:{planned.index}")
-        self._noise = NoiseLoop(NOISE_FRAMES, own_seed)
+        self._own_seed = f"{seed}:{planned.index}"
+        self._rng = random.Random(self._own_seed)
         self._names = StreamNames(
             stream="MZ" + secrets.token_hex(16),
             call=call_sid,
@@ -111,8 +109,7 @@ class _Call:
         )
         self._dialect = make_dialect(dialect, self._names)
         self._playout = Playout(self._dialect.max_buffered_ns)
-        self._link = NetworkLink(planned.network, own_seed, self._call_at)
-        self._line = ImpairedLine(planned.line, self._playout, own_seed)
+        self._link = NetworkLink(planned.network, self._own_seed, self._call_at)
         self._messages = AgentMessages(
             self._dialect,
             self._playout,
@@ -125,6 +122,7 @@ class _Call:
         )
         self._sent = SentFrames()
         self._conversation: Conversation | None = None
+        self._audio: LineAudio | None = None
         self._stream: CallerStream | None = None
         self._started_ns = self._ended_ns = clock.now_ns()
         self._timers: set[Timer] = set()
@@ -171,13 +169,16 @@ class _Call:
             if self._planned.waits_for_content
             else None,
         )
-        self._call_at(self._started_ns + FRAME_NS, self._on_frame)
+        self._audio = LineAudio(self._conversation, self._playout, self._planned.line, self._own_seed)
+        on_frame = partial(self._guard, self._send_frame)
+        self._timers.add(self._scheduler.call_every(FRAME_NS, self._started_ns + FRAME_NS, on_frame))
         if self._link.breaks_after_ns is not None:
             self._call_at(self._started_ns + self._link.breaks_after_ns, self._on_broken)
 
-    def _on_frame(self, due_ns: int) -> None:
+    def _send_frame(self, due_ns: int) -> None:
         assert self._stream is not None
         assert self._conversation is not None
+        assert self._audio is not None
         frame = len(self._sent)
         if not self._conversation.decide(frame):
             self._hang_up()
@@ -186,18 +187,15 @@ class _Call:
             for turn, spoken in enumerate(self._conversation.spoken[self._reported_spoken :], self._reported_spoken):
                 self._on_spoken(self._names.call, turn, spoken)
             self._reported_spoken = len(self._conversation.spoken)
-        voice = self._conversation.mix_voice(self._noise.read_frame(frame), frame)
-        pcm = self._line.apply(voice, frame, due_ns - FRAME_NS)
-        keep = self._conversation.utterance_ends_in(frame)
+        pcm, payload = self._audio.read_frame(frame, due_ns - FRAME_NS)
         self._sent.begin(self._clock.now_ns())
-        is_lost = (self._line.draw_loss() | self._line.is_suppressed(pcm)) and not keep
+        keep = self._conversation.utterance_ends_in(frame)
+        is_lost = self._audio.is_lost(pcm, keep=keep)
         if not is_lost:
-            write = partial(self._write_frame, frame, mulaw.encode(pcm))
-            self._link.send_frame(due_ns, write, keep=keep)
+            self._link.send_frame(due_ns, partial(self._write_frame, frame, payload), keep=keep)
         self._sent.finish(pcm, lost=is_lost)
         for digit in self._conversation.keys_released_in(frame):
             self._link.send_message(due_ns, partial(self._stream.send_key, digit))
-        self._call_at(due_ns + FRAME_NS, self._on_frame)
 
     def _write_frame(self, frame: int, payload: bytes, delay_ns: int) -> None:
         """Write a frame, or its second copy, to the socket; the network has delayed it by `delay_ns`."""
@@ -259,17 +257,20 @@ class _Call:
         self._over.set_result((CallEnd.COMPLETED, ""))
 
     def _call_at(self, deadline_ns: int, callback: Callback) -> None:
-        def guarded(due_ns: int) -> None:
+        def call(due_ns: int) -> None:
             self._timers.discard(timer)
-            if self._over.done():
-                return
+            self._guard(callback, due_ns)
+
+        timer = self._scheduler.call_at(deadline_ns, call)
+        self._timers.add(timer)
+
+    def _guard(self, callback: Callback, due_ns: int) -> None:
+        """Call back unless the call is over; an error is raised by `run`, not by the scheduler of all calls."""
+        if not self._over.done():
             try:
                 callback(due_ns)
-            except Exception as error:  # noqa: BLE001  # raised by `run`, not by the scheduler of all calls
+            except Exception as error:  # noqa: BLE001
                 self._over.set_exception(error)
-
-        timer = self._scheduler.call_at(deadline_ns, guarded)
-        self._timers.add(timer)
 
     async def _make_record(self, end: CallEnd, detail: str) -> CallRecord:
         for _ in self._playout.truncate_in_steps(self._ended_ns):

@@ -8,7 +8,7 @@ from turngap_agent.telephony import FRAME_SAMPLES
 from turngap.model.records import Pcm16
 
 COMFORT_DBFS = -60.0
-MADE_AT_ONCE = 4
+MADE_AT_ONCE = 10
 """Frames: eight seconds of noise at the start of a call would stop the event loop, and every other call, for 3 ms."""
 
 
@@ -29,12 +29,19 @@ class NoiseLoop:
 
     def read_frame(self, frame: int) -> Pcm16:
         """Return frame number `frame` of the line, from 0; shape (160,)."""
+        return self.read_frames(frame, 1)
+
+    def read_frames(self, frame: int, count: int) -> Pcm16:
+        """Return `count` frames of the line, from number `frame` on; shape (160 * count,)."""
         at = frame * FRAME_SAMPLES % len(self._pcm)
-        while self._made <= at:
-            beyond = min(len(self._pcm), self._made + MADE_AT_ONCE * FRAME_SAMPLES)
-            self._pcm[self._made : beyond] = _draw(self._generator, beyond - self._made, self._level_dbfs)
-            self._made = beyond
-        return self._pcm[at : at + FRAME_SAMPLES]
+        beyond = min(len(self._pcm), at + count * FRAME_SAMPLES)
+        while self._made < beyond:
+            made = min(len(self._pcm), self._made + MADE_AT_ONCE * FRAME_SAMPLES)
+            self._pcm[self._made : made] = _draw(self._generator, made - self._made, self._level_dbfs)
+            self._made = made
+        left = count - (beyond - at) // FRAME_SAMPLES
+        first = self._pcm[at:beyond]
+        return np.concatenate([first, self.read_frames(frame + count - left, left)]) if left else first
 
 
 def _seed_generator(seed: int | str) -> np.random.Generator:

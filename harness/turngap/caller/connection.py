@@ -15,6 +15,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidURI
 from websockets.frames import Close, Frame, Opcode
@@ -25,7 +26,7 @@ from websockets.uri import parse_uri
 from turngap.caller.connection_errors import CONNECT_TIMEOUT_S, connection_error, describe_close, explain_error
 from turngap.caller.long_message import AnyMessage, join_message
 from turngap.caller.traffic import MAX_MESSAGE_BYTES, Refused, TrafficBudget, refuse_message
-from turngap.caller.websocket_frames import PIECE_BYTES, FrameSplitter
+from turngap.caller.websocket_frames import PIECE_BYTES, FrameSplitter, draw_masks, make_client_frame
 from turngap.clock import Clock
 
 CLOSE_TIMEOUT_S = 1.0
@@ -62,7 +63,8 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._lost: asyncio.Future[None] = self._loop.create_future()
-        self._read_buffer = bytearray(READ_BYTES)
+        self._read_buffer = np.empty(READ_BYTES, np.uint8).data  # memory that is taken where it is used only
+        self._masks = draw_masks()
         self._splitter = FrameSplitter(MAX_MESSAGE_BYTES)
         self._budget = TrafficBudget()
         self._recv_ns = 0
@@ -72,6 +74,8 @@ class Connection(asyncio.BufferedProtocol):
         """Whether frames that were read are still to be handled; nothing more is read meanwhile."""
         self._lost_because = ""
         self._parts: list[Any] = []
+        self._is_in_message = False
+        """Whether a message has begun whose last part has not come."""
         self._decoder: codecs.IncrementalDecoder | None = None
         self._end_reported = False
 
@@ -82,12 +86,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def send(self, message: str | bytes) -> None:
         """Write a text or binary message now; do nothing once the connection is closing."""
-        if self._protocol.state is State.OPEN:
-            if isinstance(message, str):
-                self._protocol.send_text(message.encode())
-            else:
-                self._protocol.send_binary(message)
-            self._flush()
+        if self._protocol.state is State.OPEN and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(make_client_frame(message, next(self._masks)))
 
     def drop(self) -> None:
         """Disappear at once, as a phone without a network does: no close message, and unsent data is lost."""
@@ -127,7 +127,7 @@ class Connection(asyncio.BufferedProtocol):
         if tcp_socket is not None:
             tcp_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """Called by asyncio: where the next bytes are written to."""
         return self._read_buffer
 
@@ -136,7 +136,7 @@ class Connection(asyncio.BufferedProtocol):
         now_ns = self._clock.now_ns()
         self._slices = 0 if now_ns - self._recv_ns > REST_NS else self._slices
         self._recv_ns = now_ns
-        data = bytes(memoryview(self._read_buffer)[:nbytes])
+        data = bytes(self._read_buffer[:nbytes])
         if self._protocol.state is State.CONNECTING:
             data = self._read_handshake(data)
         self._budget.refill(self._recv_ns)
@@ -179,20 +179,26 @@ class Connection(asyncio.BufferedProtocol):
 
     def _handle_pieces(self) -> None:
         """Handle the frames that were read, some in each turn of the event loop."""
-        self._is_behind = False
+        was_behind, self._is_behind = self._is_behind, False
         frames = 0
-        while frames < SLICE_FRAMES:
-            piece = self._splitter.next_piece()
-            if piece is None:
+        while self._splitter.has_bytes and not self._is_behind:
+            # A whole text message needs no parser, unless the connection is closing or a message is in parts.
+            is_plain = not self._is_in_message and self._protocol.state is State.OPEN
+            text = self._splitter.next_text() if is_plain else None
+            piece = self._splitter.next_piece() if text is None else None
+            if text is None and piece is None:
                 break
-            frames += piece.starts_frame
-            if (refused := self._budget.spend(0, int(piece.starts_frame))) is not None:
+            starts_frame = piece is None or piece.starts_frame
+            if (refused := self._budget.spend(0, int(starts_frame))) is not None:
                 self._end_flood(refused)
                 return
-            self._protocol.receive_data(piece.data)
-            self._handle_events(piece.refused_bytes)
-        else:
-            self._is_behind = True
+            if text is not None:
+                self._on_message(text, self._recv_ns)
+            elif piece is not None:
+                self._protocol.receive_data(piece.data)
+                self._handle_events(piece.refused_bytes)
+            frames += starts_frame
+            self._is_behind = frames == SLICE_FRAMES
         self._flush()
         assert self._transport is not None
         if self._is_behind:
@@ -202,7 +208,7 @@ class Connection(asyncio.BufferedProtocol):
             self._loop.call_later(0 if self._slices < FREE_SLICES else PAUSE_S, self._handle_pieces)
         elif self._lost_because:
             self._end_lost()
-        elif not self._transport.is_closing():
+        elif was_behind and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def _handle_events(self, refused_bytes: int = 0) -> None:
@@ -217,6 +223,7 @@ class Connection(asyncio.BufferedProtocol):
         if frame.opcode is Opcode.CLOSE:
             self._report_end(describe_close(Close.parse(frame.data)), self._recv_ns)
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            self._is_in_message = not frame.fin
             if frame.opcode is not Opcode.CONT:
                 is_text = frame.opcode is Opcode.TEXT
                 self._decoder = codecs.getincrementaldecoder("utf-8")("replace") if is_text else None

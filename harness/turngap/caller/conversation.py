@@ -34,7 +34,6 @@ PATIENCE_NS = 30_000 * NS_PER_MS
 """The caller speaks into a reply that is longer."""
 NOTICE_NS = 300 * NS_PER_MS
 """An agent that is spoken over goes on for so long at least."""
-_FRAME = np.arange(FRAME_SAMPLES)
 
 
 class Conversation:
@@ -72,6 +71,8 @@ class Conversation:
         self._tracker.wait_from(started_ns)
         self._content = content
         self.notes: list[str] = []
+        self.changes = 0
+        """How often what is to be said has changed: an utterance was placed, or its turn ended."""
 
     @property
     def spoken(self) -> tuple[Spoken, ...]:
@@ -94,16 +95,19 @@ class Conversation:
         return True
 
     def mix_voice(self, line: Pcm16, frame: int) -> Pcm16:
-        """Return the frame with the caller's voice and background noise instead of the line's; (160,) in and out."""
+        """Return the line from that frame on with the caller's voice and background noise; (n * 160,) in and out.
+
+        It holds for as long as `changes` stays the same.
+        """
         at = frame * FRAME_SAMPLES
         bed, bed_start = self._current_bed()
         if bed is not None:
-            line = bed.take(_FRAME + (at - bed_start), mode="wrap")
+            line = bed.take(np.arange(len(line)) + (at - bed_start), mode="wrap")
         if not self._spoken:
             return line
         spoken = self._spoken[-1]
         ahead = spoken.start_sample - at
-        first, end = max(0, ahead), min(FRAME_SAMPLES, ahead + len(spoken.clip.pcm))
+        first, end = max(0, ahead), min(len(line), ahead + len(spoken.clip.pcm))
         if end > first:
             line = line.copy()
             line[first:end] = spoken.clip.pcm[first - ahead : end - ahead]
@@ -169,6 +173,7 @@ class Conversation:
         )
         over_agent = self._tracker.audible_until_ns > speech_ns
         deadline_ns = end_ns + turn.answer_within_ms * NS_PER_MS
+        self.changes += 1
         self._spoken.append(Spoken(turn.key, clip, start, end, deadline_ns, turn.agent, over_agent))
         self._is_listening, self._onset_ns = True, None
         self._tracker.add_quiet_time(speech_ns + NOTICE_NS, end_ns)
@@ -226,6 +231,7 @@ class Conversation:
 
     def _end_turn(self, pause_from_ns: int, patience_ns: int) -> None:
         """End the turn: the next pause counts from `pause_from_ns`; silence is awaited for `patience_ns` after it."""
+        self.changes += 1
         self._is_listening = False
         self._pause_from_ns, self._patience_ns = pause_from_ns, pause_from_ns + patience_ns
 

@@ -32,7 +32,7 @@ class ImpairedLine:
     def __init__(self, impairments: LineImpairments, playout: Playout, seed: str) -> None:
         self._impairments = impairments
         not_the_sound = {"loss_percent": 0.0, "suppress_silence": False}
-        self._is_clean = impairments.model_copy(update=not_the_sound) == NO_IMPAIRMENTS
+        self.is_clean = impairments.model_copy(update=not_the_sound) == NO_IMPAIRMENTS
         self._hangover = 0
         self._gain = 10 ** (impairments.level_db / 20)
         clip_dbfs = impairments.clip_dbfs
@@ -45,7 +45,7 @@ class ImpairedLine:
 
     def apply(self, pcm: Pcm16, frame: int, start_ns: int) -> Pcm16:
         """Return the frame as the line carries it, shape (160,) in and out; it starts at `start_ns`."""
-        if self._is_clean:
+        if self.is_clean:
             return pcm
         carried = pcm * self._gain
         if self._echo is not None and (echo := self._echo.read_frame(start_ns)) is not None:

@@ -58,16 +58,41 @@ class AudibleFrames:
     """The samples of each: 80, or fewer at the end of a segment; shape (n,)."""
 
 
+def frame_energies(pcm: Pcm16) -> npt.NDArray[np.float64]:
+    """Return the energy of each 10 ms frame, the sum of its squared samples; shape (ceil(n / 80),).
+
+    An incomplete last frame is padded with silence. The sums are whole numbers under 2^53, and so exact.
+    """
+    if len(pcm) % LEVEL_FRAME_SAMPLES:
+        samples = np.zeros(-(-len(pcm) // LEVEL_FRAME_SAMPLES) * LEVEL_FRAME_SAMPLES)
+        samples[: len(pcm)] = pcm
+    else:
+        samples = pcm.astype(np.float64)
+    frames = samples.reshape(-1, LEVEL_FRAME_SAMPLES)
+    energies: npt.NDArray[np.float64] = np.einsum("ij,ij->i", frames, frames)
+    return energies
+
+
+def energies_dbfs(energies: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the RMS level of frames with these energies in dB re full scale, at least -120; shape (n,) in and out."""
+    power = energies / (LEVEL_FRAME_SAMPLES * _FULL_SCALE**2)
+    levels: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(power, 10 ** (_FLOOR_DBFS / 10)))
+    return levels
+
+
+def least_energy_over(dbfs: float) -> float:
+    """Return the least energy of a frame whose level is over `dbfs`."""
+    about = round(10 ** (dbfs / 10) * LEVEL_FRAME_SAMPLES * _FULL_SCALE**2)
+    candidates = np.arange(max(0, about - 2), about + 3, dtype=np.float64)
+    return float(candidates[np.argmax(energies_dbfs(candidates) > dbfs)])
+
+
 def levels_dbfs(pcm: Pcm16) -> npt.NDArray[np.float64]:
     """Return the RMS level of each 10 ms frame in dB re full scale, at least -120; shape (ceil(n / 80),).
 
     An incomplete last frame is padded with silence.
     """
-    padded = np.zeros(-(-len(pcm) // LEVEL_FRAME_SAMPLES) * LEVEL_FRAME_SAMPLES)
-    padded[: len(pcm)] = pcm
-    power = np.square(padded / _FULL_SCALE).reshape(-1, LEVEL_FRAME_SAMPLES).mean(axis=1)
-    levels: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(power, 10 ** (_FLOOR_DBFS / 10)))
-    return levels
+    return energies_dbfs(frame_energies(pcm))
 
 
 def format_level(dbfs: float) -> str:

@@ -7,14 +7,24 @@ to say the background is estimated anew every half second (`background`); scorin
 from __future__ import annotations
 
 import bisect
+import math
+from array import array
+from collections.abc import Sequence
 
 import numpy as np
 
 from turngap.caller.background import Background, LevelFrames, find_background
-from turngap.caller.onset import AUDIBLE_DBFS, LEVEL_FRAME_NS, find_onset, levels_dbfs
+from turngap.caller.onset import (
+    AUDIBLE_DBFS,
+    LEVEL_FRAME_NS,
+    LEVEL_FRAME_SAMPLES,
+    energies_dbfs,
+    find_onset,
+    frame_energies,
+    least_energy_over,
+)
 from turngap.caller.playout import Playout, played_segments
 from turngap.clock import NS_PER_MS
-from turngap.model.records import Int64
 
 YIELD_SILENCE_NS = 200 * NS_PER_MS
 """An agent that is spoken over has yielded once it was silent for this long, or has sent a `clear`."""
@@ -26,6 +36,9 @@ LONG_SOUND_NS = 1_500 * NS_PER_MS
 """Sound that goes on for longer may be a background that starts after the first reply."""
 LEAST_CHANGE_DB = 1.0
 """An estimate that differs by less changes nothing."""
+FRAMES_TOUCHED = 3
+"""A frame on another grid has parts of so many frames of a message and its neighbours at most, if none of these is
+shorter than a frame."""
 KNOWN_FRAMES = 6_000
 """The background is that of the last minute of sound."""
 
@@ -38,8 +51,12 @@ class ReplyTracker:
         """The end of the last audible level frame received so far, audio that is still buffered included."""
         self.background: Background | None = None
         self._playout = playout
-        self._starts_ns: list[int] = []
-        self._levels: list[float] = []
+        self._starts_ns = array("q")
+        self._energies = array("d")
+        self._least_energy = least_energy_over(AUDIBLE_DBFS)
+        """Frames with so much energy are audible."""
+        self._most_energy: list[float] = []
+        """Of each message: no frame in it, on whatever grid, has more."""
         self._audible: list[tuple[int, int]] = []
         self._quiet: list[tuple[int, int]] = []
         self._waits_from_ns: int | None = None
@@ -75,13 +92,22 @@ class ReplyTracker:
             self.audible_until_ns = min(self.audible_until_ns, clear_ns)
             del self._audible[bisect.bisect_left(self._audible, (clear_ns, 0)) :]
             known = bisect.bisect_left(self._starts_ns, clear_ns)
-            del self._starts_ns[known:], self._levels[known:]
+            del self._starts_ns[known:], self._energies[known:]
         messages = self._playout.received_since(self._examined)
         for message in messages:
-            levels = levels_dbfs(message.pcm[: message.played_samples])
-            self._starts_ns += [message.play_ns + place * LEVEL_FRAME_NS for place in range(len(levels))]
-            self._levels += levels.tolist()
-            self._add_audible(message.play_ns + (levels > self.audible_dbfs).nonzero()[0] * LEVEL_FRAME_NS)
+            played = message.pcm[: message.played_samples]
+            energies = frame_energies(played).tolist()
+            ends_ns = message.play_ns + len(energies) * LEVEL_FRAME_NS
+            starts_ns = range(message.play_ns, ends_ns, LEVEL_FRAME_NS)
+            self._starts_ns.extend(starts_ns)
+            self._energies.extend(energies)
+            loudest = max(energies, default=0.0)
+            if loudest >= self._least_energy:
+                self._add_audible(
+                    [at_ns for at_ns, one in zip(starts_ns, energies, strict=True) if one >= self._least_energy]
+                )
+            is_short = 0 < len(played) < LEVEL_FRAME_SAMPLES
+            self._most_energy.append(math.inf if is_short else FRAMES_TOUCHED * loudest)
         self._examined += len(messages)
 
     def estimate_background(self, now_ns: int) -> None:
@@ -108,16 +134,19 @@ class ReplyTracker:
             if yielded_ns is None:
                 return None
             self.expect_onset_from(max(self._from_ns, yielded_ns))
+        if now_ns < self._from_ns:
+            return None
         beyond = bisect.bisect_left(
             range(self._examined), now_ns + SCAN_AHEAD_NS, lo=self._first, key=self._playout.play_ns
         )
         if beyond <= self._first:
             return None
-        messages = self._playout.received_since(self._first, beyond)
-        segments = played_segments(messages, self._from_ns)
-        onset_ns = find_onset(segments, self._from_ns, self.audible_dbfs)
-        if onset_ns is not None and onset_ns <= now_ns:
-            return onset_ns
+        if max(self._most_energy[self._first : beyond]) >= self._least_energy:
+            messages = self._playout.received_since(self._first, beyond)
+            segments = played_segments(messages, self._from_ns)
+            onset_ns = find_onset(segments, self._from_ns, self.audible_dbfs)
+            if onset_ns is not None and onset_ns <= now_ns:
+                return onset_ns
         self._from_ns = max(self._from_ns, now_ns - SCAN_BACK_NS)
         while self._first < self._examined and self._playout.end_of_message_ns(self._first) <= self._from_ns:
             self._first += 1
@@ -129,9 +158,9 @@ class ReplyTracker:
             return clear_ns
         return self.audible_until_ns if self.audible_until_ns + YIELD_SILENCE_NS <= now_ns else None
 
-    def _add_audible(self, starts_ns: Int64) -> None:
-        self._audible += [(start_ns, start_ns + LEVEL_FRAME_NS) for start_ns in starts_ns.tolist()]
-        if len(starts_ns):
+    def _add_audible(self, starts_ns: Sequence[int]) -> None:
+        self._audible += [(start_ns, start_ns + LEVEL_FRAME_NS) for start_ns in starts_ns]
+        if starts_ns:
             self.audible_until_ns = max(self.audible_until_ns, self._audible[-1][1])
 
     def _may_have_background(self, now_ns: int) -> bool:
@@ -152,7 +181,7 @@ class ReplyTracker:
         beyond = bisect.bisect_right(self._starts_ns, now_ns)
         first = max(0, beyond - KNOWN_FRAMES)
         frames = LevelFrames(
-            np.array(self._starts_ns[first:beyond], np.int64), np.array(self._levels[first:beyond], np.float64)
+            np.array(self._starts_ns[first:beyond], np.int64), energies_dbfs(np.array(self._energies[first:beyond]))
         )
         waiting_ns = None if self._waits_from_ns is None else (self._waits_from_ns, now_ns)
         quiet = [*self._quiet, *([waiting_ns] if waiting_ns is not None else [])]
@@ -160,7 +189,8 @@ class ReplyTracker:
         if found is None or abs(found.audible_dbfs - self.audible_dbfs) < LEAST_CHANGE_DB:
             return
         self.background = found
+        self._least_energy = least_energy_over(found.audible_dbfs)
         self._audible.clear()
         self.audible_until_ns = 0
-        levels = np.array(self._levels, np.float64)
-        self._add_audible(np.array(self._starts_ns, np.int64)[levels > self.audible_dbfs])
+        is_audible = np.array(self._energies) >= self._least_energy
+        self._add_audible(np.array(self._starts_ns)[is_audible].tolist())

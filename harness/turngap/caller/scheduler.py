@@ -8,6 +8,7 @@ loop: each time the loop was blocked for more than 0.5 ms it records a row, the 
 from __future__ import annotations
 
 import asyncio
+import bisect
 import heapq
 import itertools
 from collections.abc import AsyncIterator, Callable
@@ -36,14 +37,16 @@ STALL_NS = 500_000
 class Timer:
     """A pending callback."""
 
-    __slots__ = ("callback", "deadline_ns")
+    __slots__ = ("callback", "deadline_ns", "period_ns")
 
-    def __init__(self, deadline_ns: int, callback: Callback) -> None:
+    def __init__(self, deadline_ns: int, callback: Callback, period_ns: int = 0) -> None:
         self.deadline_ns = deadline_ns
         self.callback: Callback | None = callback
+        self.period_ns = period_ns
+        """0 for one that is called once."""
 
     def cancel(self) -> None:
-        """Do not call the callback; harmless if it was called already."""
+        """Do not call the callback (again); harmless if it was called already."""
         self.callback = None
 
 
@@ -62,8 +65,17 @@ class Scheduler:
 
         With less than 4 ms notice the callback may be up to 2 ms late.
         """
-        timer = Timer(deadline_ns, callback)
-        heapq.heappush(self._heap, (deadline_ns, next(self._order), timer))
+        return self._add(Timer(deadline_ns, callback))
+
+    def call_every(self, period_ns: int, first_ns: int, callback: Callback) -> Timer:
+        """Call `callback(deadline_ns)` at `first_ns` and each `period_ns` after it, until the timer is cancelled.
+
+        Deadlines are absolute: a callback that comes late delays none of those after it.
+        """
+        return self._add(Timer(first_ns, callback, period_ns))
+
+    def _add(self, timer: Timer) -> Timer:
+        heapq.heappush(self._heap, (timer.deadline_ns, next(self._order), timer))
         self._not_empty.set()
         return timer
 
@@ -73,7 +85,8 @@ class Scheduler:
         These are the stalls that overlap `from_ns` to `to_ns`. Stalls of under 2 ms may be missing, and longer ones may
         be up to 2 ms too short: the loop is checked every 2 ms.
         """
-        rows = [row for row in self._stalls if row[0] >= from_ns and row[0] - row[1] <= to_ns]
+        first = bisect.bisect_left(self._stalls, (from_ns, 0))
+        rows = [row for row in self._stalls[first:] if row[0] - row[1] <= to_ns]
         return np.array(rows, np.int64).reshape(-1, 2)
 
     @asynccontextmanager
@@ -110,11 +123,14 @@ class Scheduler:
 
     async def _fire(self, start_ns: int) -> None:
         """Run the due callbacks, in batches, then yield so that data that arrived meanwhile is read."""
-        now_ns = start_ns
-        while self._heap and self._heap[0][0] <= now_ns and now_ns - start_ns < BATCH_NS:
-            deadline_ns, _, timer = heapq.heappop(self._heap)
+        heap, now_ns = self._heap, start_ns
+        while heap and heap[0][0] <= now_ns and now_ns - start_ns < BATCH_NS:
+            deadline_ns, _, timer = heapq.heappop(heap)
             if timer.callback is not None:
                 timer.callback(deadline_ns)
+                if timer.period_ns and timer.callback is not None:
+                    timer.deadline_ns = deadline_ns + timer.period_ns
+                    heapq.heappush(heap, (timer.deadline_ns, next(self._order), timer))
             now_ns = self._clock.now_ns()
         self._watch(start_ns)
         before_ns = self._clock.now_ns()

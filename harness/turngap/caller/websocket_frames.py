@@ -1,4 +1,4 @@
-"""Cuts what a WebSocket server sends into pieces that take little time to parse, whatever the server sends.
+"""WebSocket frames: those that the caller writes, and pieces of what a server sends, which take little time to parse.
 
 A parser that is given 16 KiB may find 8,000 empty frames in them; one that is given a frame of many megabytes copies
 them at once. So each piece is one frame, and a long frame is passed on as fragments (RFC 6455, section 5.4, allows any
@@ -7,13 +7,24 @@ intermediary to fragment a message). A message that is too long is passed on emp
 
 from __future__ import annotations
 
+import os
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a build of it without its extension
+    from websockets.utils import apply_mask
 
 PIECE_BYTES = 32 * 1024
 """The longest payload of a piece."""
 _FIN, _RESERVED, _OPCODE, _MASK = 0x80, 0x70, 0x0F, 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
 _CONTINUATION, _LAST_DATA = 0, 2
+_WHOLE_TEXT, _WHOLE_BINARY = _FIN | 1, _FIN | 2
+_HEADER_16, _HEADER_64 = struct.Struct("!BBH"), struct.Struct("!BBQ")
+MASKS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,29 @@ class FrameSplitter:
             self._left = None
         return piece
 
+    @property
+    def has_bytes(self) -> bool:
+        """Whether bytes were fed that were not passed on yet."""
+        return bool(self._buffer)
+
+    def next_text(self) -> str | None:
+        """Return the message if the next frame is a whole text message of one piece; None otherwise.
+
+        It needs no parser: all that a parser would find is in the two bytes that are compared here.
+        """
+        buffer = self._buffer
+        if self._left is not None or self._unparsable or len(buffer) < 2 or buffer[0] != _WHOLE_TEXT:
+            return None
+        size, header = buffer[1], 2
+        if size == _LENGTH_16:
+            size, header = int.from_bytes(buffer[2:4], "big"), 4
+        beyond = header + size
+        if size > PIECE_BYTES or buffer[1] > _LENGTH_16 or len(buffer) < beyond:
+            return None
+        text = buffer[header:beyond].decode("utf-8", "replace")
+        del buffer[:beyond]
+        return text
+
     def _read_header(self) -> bool:
         """Begin a frame if its header is complete; return whether there is something to pass on."""
         buffer = self._buffer
@@ -116,3 +150,26 @@ def _make_header(first: int, size: int) -> bytes:
     if size < _LENGTH_16:
         return bytes((first, size))
     return bytes((first, _LENGTH_16)) + size.to_bytes(2, "big")
+
+
+def make_client_frame(message: str | bytes, mask: bytes) -> bytes:
+    """Return a message as one frame of a client (RFC 6455, section 5.2); `mask` is four bytes drawn for it alone."""
+    if isinstance(message, str):
+        first, payload = _WHOLE_TEXT, message.encode()
+    else:
+        first, payload = _WHOLE_BINARY, message
+    size = len(payload)
+    if size < _LENGTH_16:
+        header = bytes((first, _MASK | size))
+    elif size < 1 << 16:
+        header = _HEADER_16.pack(first, _MASK | _LENGTH_16, size)
+    else:
+        header = _HEADER_64.pack(first, _MASK | _LENGTH_64, size)
+    return header + mask + apply_mask(payload, mask)
+
+
+def draw_masks() -> Iterator[bytes]:
+    """Yield masks for frames without end; to ask the system for each one would take as long as the rest of a frame."""
+    while True:
+        pool = os.urandom(4 * MASKS_AT_ONCE)
+        yield from (pool[at : at + 4] for at in range(0, len(pool), 4))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from turngap_agent.errors import LiveError
 
+from turngap.caller.lateness import recv_late_ms, send_late_ms
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS
 from turngap.live import live_scoring, recording_comparison, twilio_api
@@ -25,7 +26,7 @@ from turngap.scenario import PlannedCall
 from turngap.session.agent_processes import AgentProcesses
 from turngap.session.run_record import Progress
 from turngap.session.runner import ProgressDisplay
-from turngap.session.scoring_process import ScoredCall, recv_late_ms, send_late_ms
+from turngap.session.scoring_process import ScoredCall
 from turngap.store import recording
 from turngap.store.folder import CALLS, RunFolder
 

@@ -7,23 +7,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 from turngap_agent.profile.sections import Price
 from turngap_agent.telephony import FRAME_NS
 
 from turngap.calibration.calibrate import Calibration
 from turngap.calibration.sentinel import SentinelErrors
+from turngap.caller.lateness import Floats, summarise_lateness
 from turngap.clock import Clock
 from turngap.findings import summarise_findings
 from turngap.model.agent_figures import AgentFigures, GpuWatch
-from turngap.model.figures import CorpusFigures, Instrument, Lateness
+from turngap.model.figures import CorpusFigures, Instrument
 from turngap.model.result import DEFINITIONS, LedgerSummary, ResumeState, RunRecord, Verdict, caveat
 from turngap.model.turn import Outcome, TurnRecord
 from turngap.processes import environment, health_turns, process_log
 from turngap.processes.agent import Ready
 from turngap.processes.sampler import Sampler
 from turngap.session.request import Request
-from turngap.session.scoring_process import Floats, ScoredCall
+from turngap.session.scoring_process import ScoredCall
 from turngap.session.stopping import Decided
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
@@ -270,12 +270,3 @@ def with_agent(record: RunRecord, ready: Ready, sampler: Sampler) -> RunRecord:
         **({"gpu_used": ready.gpu.model_dump()} if ready.gpu is not None else {}),
     }
     return record.model_copy(update={"agent": agent, "environment": machine})
-
-
-def summarise_lateness(late_ms: Sequence[Floats]) -> Lateness | None:
-    """Return percentiles over all frames; None without frames."""
-    late = np.concatenate([np.empty(0), *late_ms])
-    if not len(late):
-        return None
-    p50, p99, largest = (float(value) for value in np.percentile(late, [50, 99, 100]))
-    return Lateness(p50_ms=p50, p99_ms=p99, max_ms=largest)

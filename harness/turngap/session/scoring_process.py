@@ -22,12 +22,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-import numpy.typing as npt
 from turngap_agent import tracing
 from turngap_agent.errors import HarnessError
-from turngap_agent.telephony import FRAME_NS
 
+from turngap.caller.lateness import Floats, recv_late_ms, send_late_ms
 from turngap.clock import NS_PER_MS
 from turngap.findings import find_in_call
 from turngap.model.records import CallRecord
@@ -44,7 +42,6 @@ from turngap.store import recording
 from turngap.store.folder import CALLS, TURNS, RunFolder, read_turns
 from turngap.verdict import replaced
 
-Floats = npt.NDArray[np.float64]
 _NICE = 10
 """Added to the user's niceness."""
 
@@ -225,22 +222,6 @@ class ScoringProcess:
         except (OSError, EOFError, pickle.UnpicklingError):
             return HarnessError("the scoring process died; the turns it had finished are kept")
         return answer
-
-
-def send_late_ms(call: CallRecord) -> Floats:
-    """Return how late each frame was sent, ms, shape (frames,)."""
-    due_ns = call.frame_due_ns(0) + np.arange(len(call.sent_ns)) * FRAME_NS
-    return np.asarray((call.sent_ns - due_ns) / NS_PER_MS, np.float64)
-
-
-def recv_late_ms(call: CallRecord) -> Floats:
-    """Return the longest stall of the event loop during each frame, ms, shape (frames,)."""
-    late = np.zeros(len(call.sent_ns))
-    for at_ns, late_ns in call.stalls:
-        first = max(0, int((at_ns - late_ns - call.started_ns) // FRAME_NS))
-        last = int((at_ns - call.started_ns) // FRAME_NS) + 1
-        late[first:last] = np.maximum(late[first:last], late_ns / NS_PER_MS)
-    return late
 
 
 def _serve() -> None:

@@ -76,6 +76,33 @@ def test_a_callback_may_ask_for_the_next() -> None:
     run(body)
 
 
+def test_a_repeated_callback_keeps_its_absolute_deadlines() -> None:
+    """However long it takes; cancelled, by itself or from outside, it comes no more."""
+
+    async def body(scheduler: Scheduler, clock: FakeClock) -> None:
+        start = clock.now_ns()
+        seen: list[int] = []
+        other: list[int] = []
+        done = asyncio.Event()
+
+        def frame(due: int) -> None:
+            seen.append(due - start)
+            clock.advance_ms(15)
+            if len(seen) == 50:
+                timer.cancel()
+            if len(seen) == 20:
+                second.cancel()
+
+        timer = scheduler.call_every(20 * NS_PER_MS, start + 20 * NS_PER_MS, frame)
+        second = scheduler.call_every(20 * NS_PER_MS, start + 25 * NS_PER_MS, lambda due: other.append(due - start))
+        scheduler.call_at(start + 1500 * NS_PER_MS, lambda due: done.set())
+        await done.wait()
+        assert seen == [n * 20 * NS_PER_MS for n in range(1, 51)]
+        assert other == [n * 20 * NS_PER_MS + 5 * NS_PER_MS for n in range(1, 20)]
+
+    run(body)
+
+
 def test_cancelled_callbacks_never_come() -> None:
     """A cancelled timer is dropped, and cancelling it again does no harm."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from turngap.caller.long_message import LongMessage, slice_message
 from turngap.caller.traffic import BURST_BYTES, BURST_MESSAGES, BYTES_PER_S, MESSAGES_PER_S, TrafficBudget
-from turngap.caller.websocket_frames import PIECE_BYTES, FrameSplitter, Piece
+from turngap.caller.websocket_frames import PIECE_BYTES, FrameSplitter, Piece, draw_masks, make_client_frame
 from websockets.frames import Frame, Opcode
 from websockets.protocol import CLIENT, Protocol, State
 
@@ -111,3 +113,54 @@ def test_the_budget_allows_a_burst_and_then_a_rate() -> None:
     again = TrafficBudget().spend(0, BURST_MESSAGES + 1)
     assert again is not None
     assert "messages" in again.reason
+
+
+@given(MESSAGES, st.lists(st.integers(0, 200_000), max_size=6))
+def test_a_whole_text_message_needs_no_parser(messages: list[tuple[Opcode, bytes]], cuts: list[int]) -> None:
+    """Where texts are taken first, each one is what a parser would find, and nothing else is taken for one."""
+    sent = [(code, data[:125] if code is Opcode.PING else data) for code, data in messages]
+    data = b"".join(Frame(code, payload).serialize(mask=False) for code, payload in sent)
+    splitter, protocol = FrameSplitter(MOST), Protocol(CLIENT, state=State.OPEN)
+    found: list[tuple[Opcode, bytes | str]] = []
+    places = sorted({min(cut, len(data)) for cut in cuts})
+    is_in_message = False
+    for start, end in zip([0, *places], [*places, len(data)], strict=True):
+        splitter.feed(data[start:end])
+        while splitter.has_bytes:
+            if not is_in_message and (text := splitter.next_text()) is not None:
+                found.append((Opcode.TEXT, text))
+                continue
+            if (piece := splitter.next_piece()) is None:
+                break
+            protocol.receive_data(piece.data)
+            for event in protocol.events_received():
+                assert isinstance(event, Frame)
+                is_in_message = not event.fin
+                if event.opcode is Opcode.CONT:
+                    earlier = found[-1][1]
+                    assert isinstance(earlier, bytes)
+                    found[-1] = (found[-1][0], earlier + bytes(event.data))
+                else:
+                    found.append((event.opcode, bytes(event.data)))
+    as_text = [(code, one.decode("utf-8", "replace") if code is Opcode.TEXT else one) for code, one in sent]
+    assert [
+        (code, one.decode("utf-8", "replace") if code is Opcode.TEXT and isinstance(one, bytes) else one)
+        for code, one in found
+    ] == as_text
+
+
+@given(st.text(max_size=300) | st.binary(max_size=300) | st.just(b"x" * 70_000), st.binary(min_size=4, max_size=4))
+def test_a_client_frame_is_what_the_library_writes(message: str | bytes, mask: bytes) -> None:
+    """With the same mask, byte for byte."""
+    opcode, payload = (Opcode.TEXT, message.encode()) if isinstance(message, str) else (Opcode.BINARY, message)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("secrets.token_bytes", lambda size: mask)
+        expected = Frame(opcode, payload).serialize(mask=True)
+    assert make_client_frame(message, mask) == expected
+
+
+def test_masks_differ() -> None:
+    """Each has four bytes of the system's randomness."""
+    masks = list(itertools.islice(draw_masks(), 1000))
+    assert {len(mask) for mask in masks} == {4}
+    assert len(set(masks)) > 990

@@ -10,7 +10,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from turngap.model.records import CallEnd
 from turngap.model.turn import Outcome
@@ -24,7 +23,7 @@ from turngap_agent import tracing
 from turngap_agent.errors import HarnessError
 
 from tests.harness import report_builders as builders
-from tests.harness.store.test_recording import START_NS, call
+from tests.harness.store.test_recording import call
 
 
 def job(folder: Path, end: CallEnd = CallEnd.AGENT_CLOSED) -> ScoringJob:
@@ -49,19 +48,6 @@ def test_an_interrupted_call_leaves_no_unfinished_turn(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "run", builders.run_record([]))
     assert scoring_process.score_and_save(job(folder.path, CallEnd.INTERRUPTED)).turns == ()
     assert store.read_run(folder.path).turns == ()
-
-
-def test_send_lateness_counts_from_each_frames_deadline() -> None:
-    """Frame k is due at the stream's start + (k + 1) * 20 ms."""
-    late = call()
-    late.sent_ns[2] += 3_000_000
-    assert scoring_process.send_late_ms(late).tolist() == [0.0, 0.0, 3.0, 0.0, 0.0]
-
-
-def test_receive_lateness_is_laid_over_the_frames_it_touched() -> None:
-    """A loop that was away from 30 to 45 ms spoils the second and the third frame's time."""
-    stalled = replace(call(), stalls=np.array([[START_NS + 45_000_000, 15_000_000]], np.int64))
-    assert scoring_process.recv_late_ms(stalled).tolist() == [0.0, 15.0, 15.0, 0.0, 0.0]
 
 
 def test_ctrl_c_does_not_stop_the_scoring_process_and_its_death_is_one_line(tmp_path: Path) -> None:

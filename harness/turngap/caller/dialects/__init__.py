@@ -99,6 +99,10 @@ class Dialect(Protocol):
         """What ends the stream, before the socket is closed."""
         ...
 
+    def read_plain_audio(self, message: AnyMessage) -> bytes | None:
+        """Return the μ-law audio of a message that differs in it alone from one that was parsed; None: parse it."""
+        ...
+
     def parse(self, message: AnyMessage) -> tuple[AgentEvent, Sequence[tuple[str, str]]]:
         """Return what the agent's message asks for, and warnings: (the platform's code or a key, text).
 

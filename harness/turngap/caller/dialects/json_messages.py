@@ -16,8 +16,9 @@ from turngap.caller.long_message import AnyMessage, LongMessage, is_text
 
 MAX_JSON_CHARS = 4 * 1024
 """The longest JSON beside the audio: parsed in 0.1 ms at worst."""
-_PAYLOAD = '"payload"'
-_BEGIN = re.compile(r'"payload"\s{0,16}:\s{0,16}"')
+PAYLOAD_KEY = '"payload"'
+PAYLOAD_BEGIN = re.compile(r'"payload"\s{0,16}:\s{0,16}"')
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 Json = dict[str, Any]
 
 
@@ -74,7 +75,7 @@ def describe_unknown_event(event: object) -> str:
 
 def dump_message(message: object) -> str:
     """Return the wire form of a message."""
-    return json.dumps(message, separators=(",", ":"))
+    return _COMPACT.encode(message)
 
 
 def read_object(message: Json, key: str) -> Json:
@@ -114,8 +115,8 @@ def read_payload(message: Json) -> str | LongMessage[str]:
 
 def _cut_payload(text: str) -> tuple[str, str | None]:
     """Return the message with an empty payload, and the payload."""
-    at = text.find(_PAYLOAD)
-    begin = _BEGIN.match(text, at) if at >= 0 else None
+    at = text.find(PAYLOAD_KEY)
+    begin = PAYLOAD_BEGIN.match(text, at) if at >= 0 else None
     end = text.find('"', begin.end()) if begin is not None else -1
     if begin is None or end < 0:
         return text, None
@@ -128,8 +129,8 @@ def _cut_payload(text: str) -> tuple[str, str | None]:
 def _cut_long_payload(text: LongMessage[str]) -> tuple[str, LongMessage[str]]:
     """Do the same with a message in parts; the payload has to start in its first part."""
     first = text.parts[0]
-    at = first.find(_PAYLOAD)
-    begin = _BEGIN.match(first, at) if at >= 0 else None
+    at = first.find(PAYLOAD_KEY)
+    begin = PAYLOAD_BEGIN.match(first, at) if at >= 0 else None
     if begin is None:
         raise ProtocolError(f"{len(text) / 1024:.0f} KiB of JSON without audio at its beginning: {first[:60]!r}")
     parts = [first[begin.end() :], *text.parts[1:]]

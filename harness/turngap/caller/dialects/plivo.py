@@ -15,7 +15,8 @@ from turngap_agent.errors import ProtocolError
 from turngap_agent.telephony import FRAME_MS, SAMPLE_RATE
 
 from turngap.caller.dialects import AgentAudio, AgentClear, AgentEvent, AgentMark, StreamNames, Wire
-from turngap.caller.dialects.audio import AudioFormat, Rate
+from turngap.caller.dialects.audio import MULAW, AudioFormat, Rate
+from turngap.caller.dialects.audio_template import AudioTemplate
 from turngap.caller.dialects.json_messages import (
     Json,
     dump_message,
@@ -40,6 +41,7 @@ class PlivoDialect:
 
     def __init__(self, names: StreamNames) -> None:
         self._names = names
+        self._template = AudioTemplate()
         self._headers = ""
         self._sequence = 0
         self.chunk = 0
@@ -84,12 +86,19 @@ class PlivoDialect:
         """Nothing."""
         return ()
 
+    def read_plain_audio(self, message: AnyMessage) -> bytes | None:
+        """The audio of a `playAudio` of μ-law like one before it."""
+        return self._template.read(message)
+
     def parse(self, message: AnyMessage) -> tuple[AgentEvent, Sequence[tuple[str, str]]]:
         """`playAudio`, `checkpoint` and `clearAudio`; `playAudio` may leave `streamId` out."""
         parsed = load_stream_message(message, "Plivo", "streamId", self._names.stream)
         match parsed.get("event"):
             case "playAudio":
-                return _parse_audio(parsed), ()
+                audio = _parse_audio(parsed)
+                if audio.format == MULAW:
+                    self._template.learn(message, audio.payload)
+                return audio, ()
             case "checkpoint":
                 return AgentMark(read_string(parsed, "name")), ()
             case "clearAudio":

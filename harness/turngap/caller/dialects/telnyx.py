@@ -15,6 +15,7 @@ from turngap_agent.telephony import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE
 
 from turngap.caller.dialects import AgentAudio, AgentClear, AgentEvent, AgentMark, StreamNames, Wire
 from turngap.caller.dialects.audio import MULAW
+from turngap.caller.dialects.audio_template import AudioTemplate
 from turngap.caller.dialects.json_messages import (
     Json,
     describe_unknown_event,
@@ -40,6 +41,7 @@ class TelnyxDialect:
 
     def __init__(self, names: StreamNames) -> None:
         self._names = names
+        self._template = AudioTemplate()
         self._sequence = 0
         self.chunk = 0
 
@@ -81,12 +83,19 @@ class TelnyxDialect:
         """`stop`."""
         return (self._numbered("stop", {"user_id": self._names.account, "call_control_id": self._names.call}),)
 
+    def read_plain_audio(self, message: AnyMessage) -> bytes | None:
+        """The audio of a `media` like one before it, unless it is so short that Telnyx would not take it."""
+        audio = self._template.read(message)
+        return None if audio is None or len(audio) < FRAME_SAMPLES else audio
+
     def parse(self, message: AnyMessage) -> tuple[AgentEvent, Sequence[tuple[str, str]]]:
         """`media`, `mark` and `clear`; their `stream_id` may be left out."""
         parsed = load_stream_message(message, "Telnyx", "stream_id", self._names.stream)
         match parsed.get("event"):
             case "media":
-                return self._parse_media(parsed)
+                audio, warnings = self._parse_media(parsed)
+                self._template.learn(message, audio.payload)
+                return audio, warnings
             case "mark":
                 return AgentMark(read_string(read_object(parsed, "mark"), "name")), ()
             case "clear":
@@ -94,7 +103,7 @@ class TelnyxDialect:
             case event:
                 raise ProtocolError(describe_unknown_event(event))
 
-    def _parse_media(self, message: Json) -> tuple[AgentEvent, Sequence[tuple[str, str]]]:
+    def _parse_media(self, message: Json) -> tuple[AgentAudio, Sequence[tuple[str, str]]]:
         payload = read_payload(message)
         samples = len(payload) * 3 // 4
         warnings = []

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Mapping, Sequence
 
 from turngap_agent.errors import ProtocolError
 from turngap_agent.telephony import FRAME_MS
-from turngap_agent.telephony.messages import Connected, Dtmf, InboundMark, InboundMedia, Start, Stop
+from turngap_agent.telephony.messages import Connected, Dtmf, InboundMark, Start, Stop
 
 from turngap.caller.dialects import AgentAudio, AgentClear, AgentEvent, AgentMark, StreamNames, Wire
 from turngap.caller.dialects.audio import MULAW
+from turngap.caller.dialects.audio_template import AudioTemplate
 from turngap.caller.dialects.json_messages import (
     describe_unknown_event,
+    dump_message,
     load_message,
     read_object,
     read_payload,
@@ -33,6 +36,8 @@ class TwilioDialect:
 
     def __init__(self, names: StreamNames) -> None:
         self._names = names
+        self._stream_json = dump_message(names.stream)
+        self._template = AudioTemplate()
         self._sequence = 1
         self.chunk = 0
 
@@ -43,15 +48,14 @@ class TwilioDialect:
         return Connected().to_json(), start.to_json()
 
     def media_message(self, frame: int, payload: bytes) -> Wire:
-        """`media`; its timestamp counts from the stream's start."""
+        """`media`, as `InboundMedia.to_json` has it; its timestamp counts from the stream's start."""
         self.chunk += 1
-        return InboundMedia(
-            stream_sid=self._names.stream,
-            sequence_number=self._next_sequence(),
-            chunk=self.chunk,
-            timestamp_ms=self._names.first_timestamp_ms + frame * FRAME_MS,
-            payload=payload,
-        ).to_json()
+        coded = binascii.b2a_base64(payload, newline=False).decode("ascii")
+        return (
+            f'{{"event":"media","sequenceNumber":"{self._next_sequence()}","media":{{"track":"inbound",'
+            f'"chunk":"{self.chunk}","timestamp":"{self._names.first_timestamp_ms + frame * FRAME_MS}",'
+            f'"payload":"{coded}"}},"streamSid":{self._stream_json}}}'
+        )
 
     def key_message(self, digit: str) -> Wire:
         """`dtmf`."""
@@ -69,6 +73,10 @@ class TwilioDialect:
         """`stop`."""
         names = self._names
         return (Stop(names.stream, self._next_sequence(), names.account, names.call).to_json(),)
+
+    def read_plain_audio(self, message: AnyMessage) -> bytes | None:
+        """The audio of a `media` like one before it."""
+        return self._template.read(message)
 
     def parse(self, message: AnyMessage) -> tuple[AgentEvent, Sequence[tuple[str, str]]]:
         """`media`, `mark` and `clear`; 31950 is Twilio's warning of a binary frame, 31951 of an invalid message."""
@@ -94,6 +102,8 @@ class TwilioDialect:
             body = AgentClear()
         if stream != self._names.stream:
             raise ProtocolError(f"it is for stream {stream[:60]!r}; this one is {self._names.stream!r}")
+        if isinstance(body, AgentAudio):
+            self._template.learn(text, body.payload)
         return body
 
     def _next_sequence(self) -> int:

@@ -62,6 +62,10 @@ class VonageDialect:
         """Nothing."""
         return ()
 
+    def read_plain_audio(self, message: AnyMessage) -> bytes | None:
+        """None: audio is binary, and linear."""
+        return None
+
     def parse(self, message: AnyMessage) -> tuple[AgentEvent, Sequence[tuple[str, str]]]:
         """Binary audio, and the actions `clear` and `notify`; a notification's name is its payload as JSON."""
         if not is_text(message):
