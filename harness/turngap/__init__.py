@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         run,
         sweep,
     )
+    from turngap.api.capacity import Capacity, load_capacity, measure_capacity
     from turngap.api.recordings import measure_recordings
     from turngap.api.results import Run, RunComparison, Sweep
     from turngap.model.result import Verdict
@@ -51,6 +52,7 @@ _MODULES = {
         "Agent", "Calibration", "ProgressDisplay", "arun", "calibrate", "compare", "load", "load_sweep", "resume",
         "resume_sweep", "run", "sweep",
     ),
+    "turngap.api.capacity": ("Capacity", "load_capacity", "measure_capacity"),
     "turngap.api.recordings": ("measure_recordings",),
     "turngap.api.results": ("Run", "RunComparison", "Sweep"),
     "turngap.model.result": ("Verdict",),
@@ -71,6 +73,7 @@ __all__ = [
     "AgentError",
     "Budget",
     "Calibration",
+    "Capacity",
     "Direction",
     "HarnessError",
     "Limit",
@@ -94,7 +97,9 @@ __all__ = [
     "calibrate",
     "compare",
     "load",
+    "load_capacity",
     "load_sweep",
+    "measure_capacity",
     "measure_recordings",
     "resume",
     "resume_sweep",

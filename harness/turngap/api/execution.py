@@ -28,7 +28,7 @@ def measure_run(request: Request, progress: ProgressDisplay | bool = False) -> R
     """Do what `request` plans, as `turngap.run` describes."""
     try:
         refuse_in_event_loop("run")
-        with _follow(progress, request.scenario.name) as listener:
+        with follow_progress(progress, request.scenario.name) as listener:
             ready, corpus = _prepare(request, listener)
             finished = run_interruptible(
                 lambda stop: runner.run_request(ready, corpus, listener, clock=SystemClock(), stop=stop), listener
@@ -41,7 +41,7 @@ def measure_run(request: Request, progress: ProgressDisplay | bool = False) -> R
 async def ameasure_run(request: Request, progress: ProgressDisplay | bool = False) -> Run:
     """Do what `request` plans, as `turngap.arun` describes."""
     try:
-        with _follow(progress, request.scenario.name) as listener:
+        with follow_progress(progress, request.scenario.name) as listener:
             ready, corpus = await asyncio.to_thread(_prepare, request, listener)
             finished = await runner.run_request(ready, corpus, listener, clock=SystemClock(), stop=asyncio.Event())
     finally:
@@ -63,7 +63,7 @@ def _measure_sweep(request: SweepRequest, progress: ProgressDisplay | bool) -> S
         record = sweep_folder.updated_record(request.path, request.record)
         sweep_folder.write_sweep(request.path, record)
         return Sweep(request.path)
-    with _follow(progress, f"sweep {request.record.scenario}") as listener:
+    with follow_progress(progress, f"sweep {request.record.scenario}") as listener:
         listener.show_message(request.description)
         for member in request.members:
             preparation.fetch_weights(member.row.profile_data)
@@ -115,7 +115,7 @@ class _Progress:
 
 
 @contextmanager
-def _follow(progress: ProgressDisplay | bool, title: str) -> Iterator[_Progress]:
+def follow_progress(progress: ProgressDisplay | bool, title: str) -> Iterator[_Progress]:
     if progress is True:
         with ConsoleProgress(PipeConsole(stderr=True), title) as display:
             yield _Progress(display)

@@ -11,8 +11,8 @@ RESULTS = "results"
 """The folder of run folders, and where a run is looked up by its id."""
 
 
-def find_run(run: Path | str, kind: Literal["run", "sweep"] = "run") -> Path:
-    """Return the folder of a run or a sweep, given as a path or as its id under `results/`.
+def find_run(run: Path | str, kind: Literal["run", "sweep", "capacity"] = "run") -> Path:
+    """Return the folder of a run, a sweep or a capacity run, given as a path or as its id under `results/`.
 
     Raises:
         RunFolderError: there is neither.

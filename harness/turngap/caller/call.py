@@ -125,6 +125,7 @@ class _Call:
         self._audio: LineAudio | None = None
         self._stream: CallerStream | None = None
         self._started_ns = self._ended_ns = clock.now_ns()
+        self._opened_ns: int | None = None
         self._timers: set[Timer] = set()
         self._over: asyncio.Future[tuple[CallEnd, str]] = asyncio.get_running_loop().create_future()
 
@@ -154,8 +155,9 @@ class _Call:
 
     def _start(self, stream: CallerStream, custom_parameters: dict[str, str]) -> None:
         stream.send_start(custom_parameters)
+        self._opened_ns = self._clock.now_ns()
         # Calls that start together do not send together: each has its own phase of the 20 ms grid.
-        self._started_ns = self._clock.now_ns() + LEAD_NS + self._rng.randrange(FRAME_NS)
+        self._started_ns = self._opened_ns + LEAD_NS + self._rng.randrange(FRAME_NS)
         self._conversation = Conversation(
             self._planned.turns,
             self._clips,
@@ -298,5 +300,6 @@ class _Call:
             refused_bytes=tuple(self._messages.refused_bytes),
             buffer=describe_buffer(self._dialect),
             discarded_samples=tuple(self._messages.discarded_samples),
+            opened_ns=self._opened_ns,
             **self._sent.to_record(),
         )

@@ -17,12 +17,14 @@ import typer
 from turngap_agent import command_line
 from turngap_agent.errors import UsageError
 
+from turngap.cli.capacity_arguments import capacity
 from turngap.cli.chaos_arguments import chaos
 from turngap.cli.corpus_commands import corpus
 from turngap.cli.export_arguments import export
 from turngap.cli.label_arguments import label
-from turngap.cli.option_texts import OUT, REPORT, RESULTS, RUN
+from turngap.cli.option_texts import OUT, RESULTS
 from turngap.cli.recording_arguments import recording
+from turngap.cli.report_arguments import compare, report
 from turngap.cli.smoke_arguments import smoke
 from turngap.cli.stage_arguments import stage
 from turngap.cli.talk_arguments import talk
@@ -191,47 +193,15 @@ def _doctor(
 
 app.command("stage")(stage)
 app.command("chaos")(chaos)
+app.command("capacity")(capacity)
 app.command("smoke")(smoke)
 app.command("talk")(talk)
 app.command("label")(label)
 app.command("recording")(recording)
+app.command("report")(report)
+app.command("compare")(compare)
 app.command("export")(export)
 app.add_typer(corpus, name="corpus")
-
-
-@app.command("report")
-def _report(
-    run: Annotated[str, typer.Argument(help=f"{RUN} Or a sweep.")],
-    out: Annotated[Path | None, typer.Option(help=f"The HTML file. [default: {REPORT}]")] = None,
-    baseline: Annotated[str | None, typer.Option(help="Compare it with this run: its folder, or its id.")] = None,
-) -> None:
-    """Re-render the report of a run or a sweep. Unfinished runs are rendered with the turns they have."""
-    from turngap import api
-
-    path = api.find_run(run)
-    if not api.is_sweep(path):
-        print(api.load(path).report(out, baseline=baseline))
-    elif baseline is not None:
-        raise UsageError("--baseline: a sweep's settings are compared with one another; give a run")
-    else:
-        print(api.load_sweep(path).report(out))
-
-
-@app.command("compare")
-def _compare(
-    head: Annotated[str, typer.Argument(help=RUN)],
-    base: Annotated[str, typer.Argument(help="The run to compare it with: its folder, or its id.")],
-    fail_on_worse: Annotated[
-        bool, typer.Option("--fail-on-worse", help="Exit code 1 if anything became slower or worse.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
-) -> None:
-    """Compare two runs: centre, tail and outcomes, what became slower or worse, and in which stage."""
-    from turngap.cli import compare
-    from turngap.progress import PipeConsole
-
-    change = compare.run(head, base, as_json=as_json, console=PipeConsole())
-    raise typer.Exit(int(fail_on_worse and change.is_worse))
 
 
 @app.command("history")

@@ -161,6 +161,19 @@ class CallRecord:
     lead_ns: int = 20_000_000
     """How long after its first sample a frame leaves: a phone's when it is complete; 0 for what goes into a buffer that
     plays it at once."""
+    planned_ns: int | None = None
+    """When it was planned to begin, whatever calls were under way; None where it was placed when a line was free."""
+    placed_ns: int | None = None
+    """When the caller began to open its stream."""
+    opened_ns: int | None = None
+    """When its stream was open, just before `started_ns`; None if it never was."""
+
+    @property
+    def start_delay_ms(self) -> float | None:
+        """How much later than planned its stream was open; None if it was not planned for a moment, or never open."""
+        if self.planned_ns is None or self.opened_ns is None:
+            return None
+        return max(0, self.opened_ns - self.planned_ns) / 1e6
 
     def sample_ns(self, sample: int) -> int:
         """Return when that sample of the caller's stream is spoken: a sample has its own time, not its frame's."""

@@ -86,7 +86,11 @@ def score_call(
             _never_spoken(record, planned, index, cold=cold and index == 0)
             for index in range(len(started), len(planned.turns))
         ]
-    return turns
+    first = next((place for place, turn in enumerate(turns) if turn.scored), 0)
+    return [
+        turn.model_copy(update={"start_delay_ms": record.start_delay_ms}) if place == first else turn
+        for place, turn in enumerate(turns)
+    ]
 
 
 def _find_attempt(

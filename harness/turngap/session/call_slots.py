@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from turngap_agent.errors import AgentError, HarnessError, TurngapError
 
@@ -22,6 +22,7 @@ from turngap.session.agent_processes import AgentProcesses
 from turngap.session.agent_run import AgentRun, AssignedCall
 from turngap.session.reply_scripts import custom_parameters
 from turngap.session.scoring_process import ScoringJob, ScoringProcess
+from turngap.session.timed_calls import Arrange, OnCall, place_timed_calls
 
 SPANS_TIMEOUT_S = 3.0
 """How long a call's spans may take after its end: the agent flushes them then."""
@@ -54,6 +55,9 @@ class CallSlots:
     show_message: Callable[[str], None]
     interrupted: str
     """The message of the error where `stop` ended the session."""
+    arrange: Arrange | None = None
+    """Plans moments for the calls that are not warm-up calls; None: each is placed as soon as a slot is free."""
+    on_call: OnCall | None = None
     _error: TurngapError | None = field(default=None, init=False)
     _deaths: dict[str, asyncio.Task[str]] = field(init=False)
     """For each run a task that ends, with a message, when its agent dies."""
@@ -120,7 +124,11 @@ class CallSlots:
         return repeats
 
     async def _place_round(self, calls: Sequence[AssignedCall]) -> None:
-        """Place the calls in their order, so many at once as there are slots."""
+        """Place the calls in their order, so many at once as there are slots; or at their planned moments."""
+        if self.arrange is not None:
+            timed = self.arrange(calls) if calls else ()
+            await place_timed_calls(timed, self._try_to_place, clock=self.clock, ended=self._has_ended)
+            return
         queue = deque(calls)
         await asyncio.gather(*(self._fill_slot(queue) for _ in range(self.slots)))
 
@@ -131,23 +139,31 @@ class CallSlots:
         """
         while calls and not self._ends:
             assigned = calls.popleft()
-            if assigned.agent_run.progress.decided is not None:
-                continue
-            try:
-                await self._place(assigned)
-            except TurngapError as error:
-                self._error = self._error or error
-                self._halt.set()
+            if not self._has_ended(assigned):
+                await self._try_to_place(assigned)
 
-    async def _place(self, assigned: AssignedCall) -> None:
-        """Place a call, collect its spans, score and save it."""
+    def _has_ended(self, assigned: AssignedCall) -> bool:
+        """Return whether no further call is placed for that run."""
+        return self._ends or assigned.agent_run.progress.decided is not None
+
+    async def _try_to_place(self, assigned: AssignedCall, planned_ns: int | None = None) -> None:
+        """Place a call; an error halts all slots."""
+        try:
+            await self._place(assigned, planned_ns)
+        except TurngapError as error:
+            self._error = self._error or error
+            self._halt.set()
+
+    async def _place(self, assigned: AssignedCall, planned_ns: int | None) -> None:
+        """Place a call, collect its spans, score and save it; `planned_ns` is the moment it was planned for."""
         agent_run, planned = assigned.agent_run, assigned.call
-        processes, death = self.processes[agent_run.name], self._deaths[agent_run.name]
+        processes = self.processes[agent_run.name]
         agent = processes.agent
         first, agent_run.calls_placed = agent_run.calls_placed == 0, agent_run.calls_placed + 1
         alone = len(self.processes) == 1
         if not alone and agent.pid is not None:
             await processes.sampler.watch(agent.pid, agent.gpu_uuid)
+        placed_ns = self.clock.now_ns()
         call = await self._until_halt(
             place_call(
                 agent.ready.url,
@@ -165,6 +181,15 @@ class CallSlots:
                 auth_token="" if agent.ours else None,  # an agent that we start checks no signature
             )
         )
+        await self._finish(assigned, replace(call, planned_ns=planned_ns, placed_ns=placed_ns), first=first)
+
+    async def _finish(self, assigned: AssignedCall, call: CallRecord, *, first: bool) -> None:
+        """Collect the spans of a call that has ended, score and save it; `first`: it was the agent's very first."""
+        agent_run, planned = assigned.agent_run, assigned.call
+        processes, death = self.processes[agent_run.name], self._deaths[agent_run.name]
+        agent, alone = processes.agent, len(self.processes) == 1
+        if self.on_call is not None:
+            self.on_call(call)
         if call.end in (CallEnd.REFUSED, CallEnd.AGENT_CLOSED) and agent.ours:
             await asyncio.wait({death}, timeout=DEATH_NOTICE_S)
         if call.end is CallEnd.REFUSED and first and not death.done():

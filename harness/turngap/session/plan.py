@@ -165,6 +165,8 @@ def _plan_rest(path: Path, lock: FolderLock, options: Options) -> Request:
     record = run.record
     if record.live is not None or record.resume_state.live:
         raise RunFolderError(f"{path}: a live run is not resumed; run `turngap smoke` again")
+    if (path / store.LOAD).exists():
+        raise RunFolderError(f"{path}: a point of a load is not resumed; measure it again with `turngap capacity`")
     if record.complete:
         raise RunFolderError(
             f"{path}: the run is complete ({plural(record.n_turns, 'turn')}); there is nothing to resume"

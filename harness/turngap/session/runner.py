@@ -33,6 +33,7 @@ from turngap.session.call_slots import CallSlots
 from turngap.session.request import Request
 from turngap.session.run_record import Judge
 from turngap.session.scoring_process import ScoringProcess
+from turngap.session.timed_calls import Arrange, OnCall
 from turngap.store import folder as store
 from turngap.store.folder import RunFolder
 
@@ -80,6 +81,10 @@ class Session:
     """The file of the sentinel's measurements: a resumed session continues it."""
     interrupted: str
     """The message of the error where the user interrupts the session: it says how to resume."""
+    arrange: Arrange | None = None
+    """Plans a moment for each call, whatever others are under way; None: each is placed as soon as a slot is free."""
+    on_call: OnCall | None = None
+    """Takes the record of each call when it has ended."""
 
 
 async def run_request(
@@ -211,6 +216,8 @@ async def _measure(
             show_turn=display.show_turn,
             show_message=display.show_message,
             interrupted=session.interrupted,
+            arrange=session.arrange,
+            on_call=session.on_call,
         )
         display.show_start(sum(len(assigned.call.scored_turns) for assigned in session.calls))
         watch: Sentinel | None = None

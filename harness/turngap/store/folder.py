@@ -27,6 +27,8 @@ from turngap.store.disk import FolderLock, Json
 RUN, TURNS, SPANS, GPU, PROCESS = "run.json", "turns.jsonl", "spans.jsonl", "gpu.csv", "process.csv"
 SENTINEL, AGENT_LOG, PROFILE, CALLS = "sentinel.jsonl", "agent.log", "profile.yaml", "calls"
 HEALTH = "health.csv"
+LOAD = "load.jsonl"
+"""When the calls of a point of `turngap capacity` were planned, and when they were placed."""
 _BESIDE_TURNS = (SPANS, GPU, PROCESS, HEALTH, SENTINEL, AGENT_LOG, PROFILE, CALLS)
 """A folder with `run.json` and none of these is a stored baseline, not a run that lost its turns."""
 SCENARIO = "scenario.yaml"

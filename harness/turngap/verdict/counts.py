@@ -133,7 +133,7 @@ def _limited_time_ms(limit: Limit, turn: TurnRecord) -> float | None:
             return None
         return turn.stages[limit.stage].exposed_ms if limit.stage in turn.stages else 0.0
     value: float | None = getattr(turn, limit.metric)
-    return value
+    return value if value is None or turn.start_delay_ms is None else value + turn.start_delay_ms
 
 
 def _count_events(limit: Limit, scored: Sequence[TurnRecord]) -> Count:

@@ -1,0 +1,59 @@
+"""The sentences of a capacity run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from turngap.capacity.arrivals import Load
+from turngap.capacity.folder import CapacityRecord
+from turngap.capacity.points import Decision, PointRecord
+from turngap.model.plural import plural
+from turngap.report.wording import join_words, ms
+
+
+def describe_point(load: Load, call_s: float, turns: int) -> str:
+    """Return what a point is about to do."""
+    return f"{load}: {plural(turns, 'turn')}, calls of {call_s:.1f} s as planned"
+
+
+def describe_stop(point: PointRecord, left: Sequence[Load]) -> str:
+    """Return why higher loads are not tried."""
+    signs = "; ".join(f"{sign.kind}: {sign.text}" for sign in point.signs)
+    loads = join_words([str(load) for load in left])
+    return f"stopped at {point.name}, which saturates the agent ({signs}): not tried: {loads}"
+
+
+def describe_result(record: CapacityRecord) -> str:
+    """Return the result in one sentence or two."""
+    parts = [record.answer.sentence] if record.answer is not None else []
+    knee = record.knee
+    unit = "calls a second" if record.by_rate else "calls at once"
+    if knee is not None and knee.next_load is not None:
+        parts.append(
+            f"The knee is at {knee.load:g} {unit} (p95 {ms(knee.p95_ms)} ms), under {knee.next_load:g}."
+        )
+    elif knee is not None and record.answer is None:
+        parts.append(f"No knee up to {knee.load:g} {unit}: p95 {ms(knee.p95_ms)} ms.")
+    held = [point for point in record.points if point.decision is Decision.HOLDS]
+    if record.answer is None and record.judged and record.budget is not None:
+        most = max((point.load for point in held), default=None)
+        name = record.budget.name
+        parts.insert(0, f"{name} holds up to {most:g} {unit}." if most is not None else f"No load holds {name}.")
+    invalid = [point.name for point in record.points if not point.is_valid]
+    if invalid:
+        parts.append(f"Invalid: {join_words(invalid)}; the instrument was not fit to tell.")
+    return " ".join(parts) or "Nothing was measured."
+
+
+def describe_caller(point: PointRecord) -> str:
+    """Return in a few words how punctual the caller was."""
+    caller = point.caller
+    parts = []
+    if caller.send_p99_ms is not None:
+        parts.append(f"frames late by {ms(caller.send_p99_ms)} ms (p99)")
+    if caller.sentinel_over_share is not None:
+        parts.append(f"sentinel off by over 5 ms in {caller.sentinel_over_share:.0%} of {caller.sentinel_answers}")
+    if caller.busiest_core_share is not None:
+        of = "" if caller.processes == 1 else f" (busiest of {caller.processes} processes)"
+        parts.append(f"{caller.busiest_core_share:.0%} of a core{of}")
+    return ", ".join(parts) or "not measured"

@@ -1,0 +1,54 @@
+"""The benchmark of capacity: its agent's queue, its loads, and what it promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+from benchmarks import capacity
+from benchmarks.queue_server import TokenBucket
+from turngap.capacity.folder import CapacityRecord
+
+from tests.harness.capacity.builders import point, record
+
+
+def test_the_bucket_serves_at_its_rate_and_no_faster() -> None:
+    """Turns that come at once wait for one another; nothing is saved up while none comes."""
+    bucket = TokenBucket(rate_per_s=4.0, queue=100)
+    assert [bucket.take(10.0) for _ in range(4)] == pytest.approx([10.0, 10.25, 10.5, 10.75])
+    assert [bucket.take(50.0) for _ in range(2)] == pytest.approx([50.0, 50.25])
+
+
+def test_a_full_queue_answers_nobody() -> None:
+    """More than so many wait already; a while later it answers again."""
+    bucket = TokenBucket(rate_per_s=1.0, queue=2)
+    taken = [bucket.take(0.0) for _ in range(6)]
+    assert [token is None for token in taken] == [False, False, False, True, True, True]
+    assert bucket.take(5.0) == 5.0
+
+
+def test_the_loads_know_nothing_of_the_rate() -> None:
+    """None is it, and they lie on both sides."""
+    rates = capacity.list_rates()
+    assert capacity.RATE_PER_S not in rates
+    assert min(rates) < capacity.RATE_PER_S * 0.95
+    assert max(rates) > capacity.RATE_PER_S * 1.05
+
+
+@dataclass
+class Measured:
+    record: CapacityRecord
+
+
+@pytest.mark.parametrize(
+    ("knee_at", "open_ms", "holds"), [(5, 2400.0, True), (5, None, True), (3, 2400.0, False), (5, 400.0, False)]
+)
+def test_a_knee_elsewhere_or_a_tail_without_the_stall_is_no_success(
+    knee_at: int, open_ms: float | None, holds: bool
+) -> None:
+    """Each promise can fail."""
+    points = [point(calls, 300.0 if calls <= knee_at else 3000.0) for calls in (3, 5, 7)]
+    measured = cast("Any", Measured(record(*points)))
+    promises = capacity.list_promises(measured, 5.13, point(1, open_ms), 350.0)
+    assert all(promise.holds is not False for promise in promises) == holds
