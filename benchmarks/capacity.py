@@ -2,9 +2,9 @@
 
     python -m benchmarks.capacity [--rate 5.13] [--turns 100] [--json]      about 8 minutes
 
-The agent is `queue_server.py`: a token bucket of a known rate. The loads that are tried are 4 % apart and know nothing of
-that rate. The stall is 3 s, once in 60 turns: an open loop goes on calling meanwhile, a closed one (2 calls at once, each
-placed when the one before it has ended) does not.
+The agent is `queue_server.py`: a token bucket of a known rate. The loads that are tried are 4 % apart and know nothing
+of that rate. The stall is 3 s, once in 60 turns: an open loop goes on calling meanwhile, a closed one (2 calls at once,
+each placed when the one before it has ended) does not.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ def list_promises(
 ) -> list[Promise]:
     """Return the promises with their figures."""
     knee = capacity.record.knee
-    error = None if knee is None or not knee.is_found else abs(knee.load - rate_per_s) / rate_per_s * 100
+    found = knee.estimate if knee is not None else None
+    error = None if found is None else abs(found - rate_per_s) / rate_per_s * 100
     open_ms = stalled.gap_ms.p95
     invalid = sum(not point.is_valid for point in (*capacity.record.points, stalled))
     return [

@@ -2,9 +2,9 @@
 
     python -m benchmarks.queue_server --rate 5.13 [--queue 1000] [--stall-after 20 --stall-s 3]
 
-It notices the end of speech after 200 ms of silence. Each turn then takes a token; tokens come at `--rate` a second, and
-none is saved up. With its token a turn is answered at once. A turn that finds more than `--queue` others waiting is not
-answered at all. A stall holds everything up, as a blocked event loop does.
+It notices the end of speech after 200 ms of silence. Each turn then takes a token; tokens come at `--rate` a second,
+and none is saved up. With its token a turn is answered at once. A turn that finds more than `--queue` others waiting is
+not answered at all. A stall holds everything up, as a blocked event loop does.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
-from benchmarks import capacity
-from benchmarks.queue_server import TokenBucket
 from turngap.capacity.folder import CapacityRecord
 
+from benchmarks import capacity
+from benchmarks.queue_server import TokenBucket
 from tests.harness.capacity.builders import point, record
 
 
@@ -38,6 +38,8 @@ def test_the_loads_know_nothing_of_the_rate() -> None:
 
 @dataclass
 class Measured:
+    """As much of a capacity run as the promises need."""
+
     record: CapacityRecord
 
 
@@ -50,5 +52,5 @@ def test_a_knee_elsewhere_or_a_tail_without_the_stall_is_no_success(
     """Each promise can fail."""
     points = [point(calls, 300.0 if calls <= knee_at else 3000.0) for calls in (3, 5, 7)]
     measured = cast("Any", Measured(record(*points)))
-    promises = capacity.list_promises(measured, 5.13, point(1, open_ms), 350.0)
+    promises = capacity.list_promises(measured, 5.9, point(1, open_ms), 350.0)
     assert all(promise.holds is not False for promise in promises) == holds

@@ -44,9 +44,7 @@ __all__ = [
 class Capacity:
     """A capacity run: its points, each with a run of its own."""
 
-    def __init__(
-        self, capacity: Path | str, *, error: TurngapError | None = None, interrupted: bool = False
-    ) -> None:
+    def __init__(self, capacity: Path | str, *, error: TurngapError | None = None, interrupted: bool = False) -> None:
         """Read the capacity run in that folder, a path or its id under `results/`.
 
         Raises:
@@ -126,8 +124,8 @@ def measure_capacity(
     """Measure an agent under several loads, or search for the most calls that hold a budget; blocks until it has ended.
 
     `calls` are calls under way, `rate` calls a second; with `search` the loads follow from what is shown, up to `most`.
-    `shape` says how each load changes while it lasts. `goes_on`: higher loads are measured even after one that saturates
-    the agent. The other arguments are those of `run`.
+    `shape` says how each load changes while it lasts. `goes_on`: higher loads are measured even after one that
+    saturates the agent. The other arguments are those of `run`.
 
     Raises:
         UsageError: (or a subclass) something that was given does not fit; nothing was started.

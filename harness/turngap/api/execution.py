@@ -116,6 +116,7 @@ class _Progress:
 
 @contextmanager
 def follow_progress(progress: ProgressDisplay | bool, title: str) -> Iterator[_Progress]:
+    """Show progress on stderr (True), pass it on to a listener, or do neither (False)."""
     if progress is True:
         with ConsoleProgress(PipeConsole(stderr=True), title) as display:
             yield _Progress(display)

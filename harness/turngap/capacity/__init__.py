@@ -1,1 +1,1 @@
-"""How many calls an agent holds: open-loop loads, what they show at each point, the knee, and the search for the most."""
+"""How many calls an agent holds: open-loop loads, what each of them shows, the knee, and the search for the most."""

@@ -1,4 +1,4 @@
-"""`load.jsonl` in a point's run folder: when each of its calls was planned, placed, open and over; and calls under way."""
+"""`load.jsonl` of a point: when each of its calls was planned, placed, open and over; and calls under way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from turngap.capacity.points import UnderWay
 from turngap.clock import to_ms
 from turngap.model.records import CallEnd, CallRecord
 from turngap.store.folder import LOAD
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def append_call(folder: Path, call: LoadedCall) -> None:
 
 
 def read_calls(folder: Path) -> tuple[LoadedCall, ...]:
-    """Return the calls of a run folder in their planned order; torn lines are left out, without a file there are none."""
+    """Return the calls of a run folder in their planned order, () without a file; torn lines are left out."""
     path = folder / LOAD
     calls = []
     for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():

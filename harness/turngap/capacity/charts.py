@@ -81,8 +81,9 @@ def describe_series(series: Sequence[Series]) -> str:
 
 def _draw_series(ax: Axes, each: Series, points: Sequence[PointRecord], role: str) -> None:
     valid = [point for point in points if point.is_valid]
-    ax.plot([p.load for p in valid], [p.gap_ms.p50 for p in valid], color=css_colour(role), lw=1, dashes=(1, 2))
-    ax.plot([p.load for p in valid], [p.gap_ms.p95 for p in valid], color=css_colour(role), lw=2)
+    loads = [point.load for point in valid]
+    ax.plot(loads, [point.gap_ms.p50 or 0.0 for point in valid], color=css_colour(role), lw=1, dashes=(1, 2))
+    ax.plot(loads, [point.gap_ms.p95 or 0.0 for point in valid], color=css_colour(role), lw=2)
     for point in points:
         p95, colour = point.gap_ms.p95 or 0.0, role if point.is_valid else "muted"
         if point.gap_ms.p95_upper is not None:

@@ -75,9 +75,9 @@ def is_capacity(path: Path) -> bool:
     return (path / CAPACITY).is_file()
 
 
-def create_folder(out: Path, record: CapacityRecord, scenario: str | None = None) -> tuple[
-    Path, CapacityRecord, FolderLock
-]:
+def create_folder(
+    out: Path, record: CapacityRecord, scenario: str | None = None
+) -> tuple[Path, CapacityRecord, FolderLock]:
     """Make the folder under `out`, with `capacity.json` in it from the first moment; an existing name gets a number.
 
     `scenario` is the text of a scenario that is in no other file.

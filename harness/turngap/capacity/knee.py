@@ -2,12 +2,13 @@
 
 It is where *power*, answered turns a second over p95 of the gap, is largest. Source: L. Kleinrock, *Power and
 deterministic rules of thumb for probabilistic problems in computer communications* (ICC 1979), with p95 in place of the
-mean; R. Jain, *The Art of Computer Systems Performance Analysis* (1991), chapter 3, calls the load with the largest power
-the knee capacity. It depends on no scale of a chart and on no load far beyond.
+mean; R. Jain, *The Art of Computer Systems Performance Analysis* (1991), chapter 3, calls the load with the largest
+power the knee capacity. It depends on no scale of a chart and on no load far beyond.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from turngap_agent.documents import FrozenModel
@@ -25,13 +26,18 @@ class Knee(FrozenModel):
     arrivals_per_s: float | None
     p95_ms: float
     next_load: float | None
-    """The next load that was tried: the knee lies before it. Null: power grew up to the highest one, so that the knee
-    lies beyond."""
+    """The next load that was tried: the knee lies between them. Null: power grew up to the highest one, so that the
+    knee lies beyond."""
 
     @property
     def is_found(self) -> bool:
         """Whether a higher load had less power."""
         return self.next_load is not None
+
+    @property
+    def estimate(self) -> float | None:
+        """The middle, by factors, of the loads that it lies between; None if it was not found."""
+        return None if self.next_load is None else math.sqrt(self.load * self.next_load)
 
 
 def find_knee(points: Sequence[PointRecord]) -> Knee | None:

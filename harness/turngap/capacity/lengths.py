@@ -1,4 +1,4 @@
-"""How long calls are planned to last: the caller's speech, which is known, and the agent's part, which is estimated. Pure.
+"""How long calls are planned to last: the caller's speech, which is known, and the agent's part, an estimate. Pure.
 
 The estimate is corrected once, by the first point at which the agent kept up, and stays as it is from then on: a load
 that followed the lengths of slow calls would no longer be an open loop.
@@ -47,7 +47,7 @@ class CallLengths:
         return ANSWERED_S * (len(call.turns) - 1) + last_s
 
     def corrected(self, measured_s: Iterable[tuple[PlannedCall, float]]) -> CallLengths:
-        """Return the lengths with the agent's part as these calls had it, by the length of each; unchanged without any."""
+        """Return the lengths with the agent's part as in these calls, each with its length; unchanged without any."""
         parts = [(length_s - self.speech_s(call)) / self.answers_s(call) for call, length_s in measured_s]
         if not parts:
             return self

@@ -1,4 +1,4 @@
-"""What a capacity run has to do: its loads or its search, and the plan of each point; checked before anything starts."""
+"""What a capacity run has to do: its loads or its search, and the plan of each point; checked before it starts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import resource
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from turngap_agent.errors import UsageError
@@ -130,7 +131,9 @@ def plan_capacity(
         scenario, profile=profile, overrides=overrides, url=url, budget=budget, spans=spans, options=options
     )
     if chosen.seconds is not None and options.n_turns is not None:
-        raise UsageError(f"--turns: shape {chosen.name!r} lasts {chosen.seconds:g} s, with as many turns as fit: drop it")
+        raise UsageError(
+            f"--turns: shape {chosen.name!r} lasts {chosen.seconds:g} s, with as many turns as fit: drop it"
+        )
     if len(base.networks) > 1:
         raise UsageError("a load is measured under one network: give the scenario one, or none")
     if base.mapping is not None and base.mapping.call.attribute is None:
@@ -238,16 +241,14 @@ def _parse_rate(part: str) -> float:
     try:
         value = float(part)
     except ValueError:
-        raise UsageError(
-            f"--rate {part!r}: calls a second are expected, separated by commas, as in 0.5,1,2"
-        ) from None
+        raise UsageError(f"--rate {part!r}: calls a second are expected, separated by commas, as in 0.5,1,2") from None
     if not 0 < value <= MOST_A_SECOND:
         raise UsageError(f"--rate {part}: more than 0 and at most {MOST_A_SECOND:,.0f} calls a second can be tried")
     return value
 
 
 def _check_ascending(option: str, values: Sequence[float]) -> None:
-    for before, after in zip(values, values[1:], strict=False):
+    for before, after in pairwise(values):
         if after <= before:
             raise UsageError(
                 f"{option}: {after:g} after {before:g}: loads are tried from the lowest to the highest, each once"

@@ -11,7 +11,9 @@ from turngap.model.agent_figures import KvCacheFigures
 from turngap.store import folder as store
 
 
-def read_resources(folder: Path, from_s: float, to_s: float, *, gpu: int | None, kv: KvCacheFigures | None) -> Resources:
+def read_resources(
+    folder: Path, from_s: float, to_s: float, *, gpu: int | None, kv: KvCacheFigures | None
+) -> Resources:
     """Return what was used between two moments on the monotonic clock; `gpu` is the number of the agent's GPU."""
     cores = os.cpu_count() or 1
     rows = _read(folder / store.PROCESS, ("at_s", "cpu_s", "machine_cpu_s"), from_s, to_s)

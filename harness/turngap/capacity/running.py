@@ -1,4 +1,4 @@
-"""Runs a capacity run: one point after the other, each a run of its own with an agent of its own, under an open-loop load."""
+"""Runs a capacity run: one point after the other, each a run with an agent of its own under an open-loop load."""
 
 from __future__ import annotations
 
@@ -319,5 +319,3 @@ def _slug(load: Load, attempt: int) -> str:
 def _own_cpu_s() -> float:
     times = os.times()
     return times.user + times.system
-
-

@@ -1,4 +1,4 @@
-"""Signs that a load is too much: the queue grows, calls are refused; and by what: cores, GPU or KV cache are full. Pure.
+"""Signs that a load is too much: a queue grows, calls are refused; and by what: cores, GPU, KV cache are full. Pure.
 
 Cores are counted by /proc/stat, the GPU by NVML, the KV cache as the agent's metrics page reports it.
 """

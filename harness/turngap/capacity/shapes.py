@@ -74,7 +74,7 @@ class LoadShape(FrozenModel):
         if self.recovery_of is not None and self.recovery_of not in names[:-1]:
             hint = documents.suggest(self.recovery_of, names[:-1])
             raise documents.located_error(
-                f"`recovery_of`: {self.recovery_of!r} is no phase that another one follows{hint}", ("recovery_of",)
+                f"{self.recovery_of!r} is no phase that another one follows{hint}", ("recovery_of",)
             )
         return self
 

@@ -29,9 +29,8 @@ def describe_result(record: CapacityRecord) -> str:
     knee = record.knee
     unit = "calls a second" if record.by_rate else "calls at once"
     if knee is not None and knee.next_load is not None:
-        parts.append(
-            f"The knee is at {knee.load:g} {unit} (p95 {ms(knee.p95_ms)} ms), under {knee.next_load:g}."
-        )
+        between = f"between {knee.load:g} and {knee.next_load:g} {unit}"
+        parts.append(f"The knee lies {between}; at {knee.load:g} p95 is {ms(knee.p95_ms)} ms.")
     elif knee is not None and record.answer is None:
         parts.append(f"No knee up to {knee.load:g} {unit}: p95 {ms(knee.p95_ms)} ms.")
     held = [point for point in record.points if point.decision is Decision.HOLDS]

@@ -110,7 +110,9 @@ def _print_capacity(capacity: Capacity, figures: Console) -> None:
     if record.points:
         figures.print(make_table(record.points))
     for place, step in enumerate(record.steps, 1):
-        _print_line(figures, f"step {place}: {step.calls} at once: {step.decision}, {step.turns} turns: {step.sentence}")
+        _print_line(
+            figures, f"step {place}: {step.calls} at once: {step.decision}, {step.turns} turns: {step.sentence}"
+        )
     for point in record.points:
         for sign in point.signs:
             _print_line(figures, f"{point.name}: {sign.kind}: {sign.text}")

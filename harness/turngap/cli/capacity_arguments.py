@@ -42,9 +42,7 @@ def capacity(
     go_on: Annotated[
         bool, typer.Option("--go-on", help="Try higher loads even after one that saturates the agent.")
     ] = False,
-    seed: Annotated[
-        int | None, typer.Option(help="Order and arrivals of the calls; without a budget.", min=0)
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Order and arrivals of the calls; without a budget.", min=0)] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
     spans: Annotated[
         str | None, typer.Option(help="What the spans of an agent at a --url mean: pipecat, livekit, or a .yaml file.")

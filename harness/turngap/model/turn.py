@@ -218,8 +218,8 @@ class TurnRecord(FrozenModel):
     live: LegTimes | None = None
     """The time on each leg of a live call; the perceived gap is then measured mouth to ear, not modelled."""
     start_delay_ms: float | None = None
-    """Of a call that was planned for a moment: how much later its stream was open; on its first turn that is scored (of a
-    call without one, its first). Limits on gaps count it: a server that stalls cannot hide it."""
+    """Of a call that was planned for a moment: how much later its stream was open; on its first turn that is scored (of
+    a call without one, its first). Limits on gaps count it: a server that stalls cannot hide it."""
     health: TurnHealth | None = None
     """What held the agent's process up; null for an agent at a URL, and in runs that did not record it."""
     recorded: RecordedTurn | None = None

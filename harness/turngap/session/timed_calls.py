@@ -55,4 +55,3 @@ async def place_timed_calls(
     finally:
         for task in under_way:
             task.cancel()
-

@@ -68,7 +68,7 @@ def test_an_even_rate_has_equal_distances() -> None:
 
 
 def test_poisson_arrivals_are_seeded_and_have_the_rate() -> None:
-    """The same seed gives the same plan, another one another; mean and spread of the gaps are the same (exponential)."""
+    """The same seed gives the same plan, another one another; mean and spread of the gaps are the same."""
     lengths_s = [2.0] * 4000
     plan = plan_arrivals(POISSON, Load(calls=8), lengths_s, seed="1")
     assert plan == plan_arrivals(POISSON, Load(calls=8), lengths_s, seed="1")

@@ -70,9 +70,7 @@ def test_scoring_notes_how_late_a_planned_call_began() -> None:
 
     record = example_call().ends(4000)
     timed = replace(record, planned_ns=record.started_ns - 40_000_000, opened_ns=record.started_ns - 10_000_000)
-    delays = [
-        score_call(each, (), planned(), network_ms=0.0, cold=False)[0].start_delay_ms for each in (record, timed)
-    ]
+    delays = [score_call(each, (), planned(), network_ms=0.0, cold=False)[0].start_delay_ms for each in (record, timed)]
     assert delays == [None, 30.0]
 
 
@@ -100,7 +98,10 @@ def test_refused_calls_are_those_that_brought_no_answer() -> None:
 @pytest.mark.parametrize("name", ["lateness", "sentinel's spread", "calibration", "foreign load"])
 def test_a_late_instrument_makes_the_point_invalid_not_slow(name: str) -> None:
     """With a budget the check failed, without one it is a warning: the point is INVALID either way."""
-    for check in (Check(name=name, ok=False, text="it was late"), Check(name=name, ok=None, text="it was late", warning=True)):
+    for check in (
+        Check(name=name, ok=False, text="it was late"),
+        Check(name=name, ok=None, text="it was late", warning=True),
+    ):
         run = make.run_record(steady_turns(60)).model_copy(update={"validity": (check,)})
         point = make_point(facts(steady_turns(60), record=run))
         assert point.decision is Decision.INVALID
@@ -111,7 +112,15 @@ def test_calls_that_we_placed_late_are_our_fault() -> None:
     """They lowered the load, and their delay would count as the agent's."""
     turns = steady_turns(60)
     calls = [
-        LoadedCall(turn.call, 0, (10 + 2 * place) * S, (10 + 2 * place) * S + S // 10, None, (13 + 2 * place) * S, CallEnd.COMPLETED)
+        LoadedCall(
+            turn.call,
+            0,
+            (10 + 2 * place) * S,
+            (10 + 2 * place) * S + S // 10,
+            None,
+            (13 + 2 * place) * S,
+            CallEnd.COMPLETED,
+        )
         for place, turn in enumerate(turns)
     ]
     point = make_point(facts(turns, calls))
@@ -157,7 +166,9 @@ def judged(turns: list[TurnRecord]) -> Any:
 
 def test_a_gap_that_drifts_over_the_budget_fails_under_a_load() -> None:
     """In an ordinary run nobody knows why it drifts, and it is INVALID; here the load is why."""
-    turns = [make.turn(index, turn_gap_ms=450.0 + 20 * index, substance_gap_ms=450.0 + 20 * index) for index in range(60)]
+    turns = [
+        make.turn(index, turn_gap_ms=450.0 + 20 * index, substance_gap_ms=450.0 + 20 * index) for index in range(60)
+    ]
     assert judged(turns).verdict is Verdict.FAIL
 
 

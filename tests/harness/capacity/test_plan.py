@@ -55,7 +55,7 @@ def plan(**arguments: Any) -> CapacityRequest:
         ({"search": True, "budget": "edge500", "most": 0}, "--most 0"),
         ({"calls": "1", "most": 4}, "--most is the highest load"),
         ({"shape": "spike", "turns": 5}, "drop it"),
-        ({"shape": "spikey"}, "did you mean `spike`"),
+        ({"shape": "spikey"}, "did you mean 'spike'"),
         ({"budget": "edge50"}, "edge500"),
         ({"calls": "9000"}, "open files"),
     ],

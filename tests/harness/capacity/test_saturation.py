@@ -38,7 +38,11 @@ def test_a_gap_that_grows_under_the_same_load_is_a_queue() -> None:
     [
         (Resources(cores=2, busy_share=0.97, agent_cores=1.7), SignKind.CORES, "97% of the time of 2 cores"),
         (Resources(cores=2, gpu_share=0.99), SignKind.GPU, "99% of the time"),
-        (Resources(cores=2, kv_cache=KvCacheFigures(reserved_mib=100, used_peak_mib=96)), SignKind.KV_CACHE, "96 of 100"),
+        (
+            Resources(cores=2, kv_cache=KvCacheFigures(reserved_mib=100, used_peak_mib=96)),
+            SignKind.KV_CACHE,
+            "96 of 100",
+        ),
     ],
 )
 def test_what_is_full_is_told(resources: Resources, kind: SignKind, text: str) -> None:

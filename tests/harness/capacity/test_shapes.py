@@ -37,7 +37,7 @@ def test_phases_follow_one_another() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: x\nphases: [{name: a, second: 3}]", "x.yaml:2: unknown key `second`; did you mean `seconds`?"),
+        ("name: x\nphases: [{name: a, second: 3}]", "x.yaml:2: unknown key `phases.0.second`; did you mean `seconds`?"),
         ("name: x\nphases: []", "x.yaml:2"),
         ("name: x\nphases: [{name: a, seconds: 1}, {name: a}]", "two phases are called 'a'"),
         ("name: x\nphases: [{name: a}, {name: b}]", "phase 'a' needs `seconds`"),
@@ -45,7 +45,10 @@ def test_phases_follow_one_another() -> None:
         ("name: x\nphases: [{name: a, load: 0}]", "needs a steady `load` over 0"),
         ("name: x\nphases: [{name: a, until: 2}]", "needs a steady `load` over 0"),
         ("name: x\narrivals: poison\nphases: [{name: a}]", "x.yaml:2"),
-        ("name: x\nrecovery_of: spik\nphases: [{name: spike, seconds: 1}, {name: b}]", "did you mean `spike`?"),
+        (
+            "name: x\nrecovery_of: spik\nphases: [{name: spike, seconds: 1}, {name: b}]",
+            "x.yaml:2: `recovery_of`: 'spik' is no phase that another one follows; did you mean 'spike'?",
+        ),
     ],
 )
 def test_a_malformed_shape_is_one_line_with_its_place(tmp_path: Path, text: str, message: str) -> None:
@@ -60,5 +63,5 @@ def test_a_malformed_shape_is_one_line_with_its_place(tmp_path: Path, text: str,
 
 def test_an_unknown_name_is_told_with_the_nearest() -> None:
     """And that a file can be given."""
-    with pytest.raises(ScenarioError, match="did you mean `spike`"):
+    with pytest.raises(ScenarioError, match="did you mean 'spike'"):
         shapes.load_shape("spikes")
