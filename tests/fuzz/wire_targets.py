@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from turngap.caller.dialects import AgentAudio, AgentMark, StreamNames
 from turngap.caller.dialects.answer import read_answer
 from turngap.caller.dialects.audio import AudioDecoder
-from turngap.caller.dialects.registry import DIALECTS, make_dialect
+from turngap.caller.dialects.registry import DIALECTS, SIP, make_dialect
 from turngap.caller.long_message import JOINED_BYTES, LongMessage
 from turngap.caller.websocket_frames import FrameSplitter
 from turngap.processes.span_receiver import describe_missing, parse_foreign_row, parse_row
@@ -218,7 +218,7 @@ WIRE_TARGETS = (
     ),
     Target("call-script", "custom parameters of a call", _script, lambda: [b'{"turn-0": "14 Are you open?"}'], "json"),
     Target("signatures", "URL, headers and form of a webhook and an upgrade", _signature, _signature_seeds),
-    *map(_dialect, DIALECTS),
+    *map(_dialect, (*DIALECTS, SIP)),
     Target("webhook-answers", "what an agent's webhook answers", _answer, _answer_seeds),
     Target(
         "websocket-frames",

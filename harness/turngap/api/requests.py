@@ -36,7 +36,7 @@ class Agent:
     overrides: tuple[str, ...] = ()
     """Changes of the profile, `section.key=value`."""
     address: str | None = None
-    """The WebSocket URL of an agent that runs already, or the http:// or https:// URL of its webhook."""
+    """The WebSocket or SIP URL of an agent that runs already, or the http:// or https:// URL of its webhook."""
     dialect: str | None = None
     """The wire format that it speaks, such as `telnyx`; None: Twilio's, or what its webhook answers."""
     inject: tuple[str, ...] = ()
@@ -73,7 +73,8 @@ class Agent:
     def url(
         cls, url: str, *, otlp_port: int = 0, dialect: str | None = None, spans: SpanMapping | Path | str | None = None
     ) -> Self:
-        """An agent that runs already, at `ws://HOST:PORT/PATH` or `wss://...`, or whose webhook is at `http(s)://...`.
+        """An agent that runs already, at `ws://HOST:PORT/PATH`, `wss://...` or `sip:USER@HOST`, or whose webhook is at
+        `http(s)://...`.
 
         `dialect` is twilio, telnyx, plivo, vonage or vonage-8khz; by default Twilio's, or what the webhook answers.
 

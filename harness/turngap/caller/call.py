@@ -32,6 +32,7 @@ from turngap.caller.network_link import NetworkLink
 from turngap.caller.playout import Playout
 from turngap.caller.scheduler import Callback, Scheduler, Timer
 from turngap.caller.sent_frames import SentFrames
+from turngap.caller.sip.line import choose_opening
 from turngap.caller.traffic import Refused
 from turngap.clock import NS_PER_MS, Clock
 from turngap.model.records import CallEnd, CallRecord, Clip, Spoken
@@ -56,7 +57,7 @@ async def place_call(
     spans_so_far: Callable[[str], Sequence[Span]] | None = None,
     dialect: str = TWILIO,
 ) -> CallRecord:
-    """Place one call to the agent at `url` (ws:// or wss://) and speak the planned turns; `clips` by turn key.
+    """Place one call to the agent at `url` (ws://, wss:// or sip:) and speak the planned turns; `clips` by turn key.
 
     `dialect`: the wire format, one of `dialects.registry.DIALECTS`.
 
@@ -133,7 +134,8 @@ class _Call:
         """Open the stream, hold the conversation, close the stream; return the record."""
         try:
             try:
-                connection = await open_connection(
+                parameters = {"Call-Sid": self._names.call, **custom_parameters}
+                connection = await choose_opening(self._dialect.name, open_connection, parameters)(
                     url, headers, clock=self._clock, on_message=self._on_message, on_closed=self._on_closed
                 )
             except AgentError as error:

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
-from turngap.caller.connection import Connection
-from turngap.caller.dialects import Dialect, StreamNames
+from turngap.caller.dialects import Dialect, StreamNames, Wire
 from turngap.caller.dialects.twilio import TwilioDialect
 
 UNREAD_BYTES = 64 * 1024
 
 
+class Line(Protocol):
+    """What carries a call's messages: a WebSocket `Connection`, or a `SipLine`."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The bytes that the other side has not accepted yet."""
+        ...
+
+    def send(self, message: Wire) -> None:
+        """Write a message now; do nothing once the line is closing."""
+        ...
+
+    def drop(self) -> None:
+        """Disappear at once, as a phone without a network does."""
+        ...
+
+    async def close(self) -> None:
+        """End the call in the protocol's own way."""
+        ...
+
+
 class CallerStream:
     """One stream over an open connection; `send_start` first, `send_stop` last."""
 
-    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+    def __init__(self, connection: Line, dialect: Dialect) -> None:
         self.connection = connection
         self._dialect = dialect
 
     @classmethod
     def twilio(
-        cls, connection: Connection, *, stream_sid: str, call_sid: str, account_sid: str, first_timestamp_ms: int
+        cls, connection: Line, *, stream_sid: str, call_sid: str, account_sid: str, first_timestamp_ms: int
     ) -> CallerStream:
         """Return a stream in Twilio's dialect."""
         return cls(connection, TwilioDialect(StreamNames(stream_sid, call_sid, account_sid, first_timestamp_ms)))

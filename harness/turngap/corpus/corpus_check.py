@@ -10,7 +10,7 @@ from turngap_agent.errors import ScenarioError, UsageError
 
 from turngap.corpora.table import CorpusTable, TableRow
 from turngap.corpus.natural_turns import read_samples
-from turngap.corpus.speech_stretches import find_speech
+from turngap.corpus.speech_stretches import find_speech_by_bands
 
 MARGIN_MS = 1500.0
 """So much is read before and after a turn, for the noise floor."""
@@ -58,7 +58,7 @@ def find_doubt(table: CorpusTable, row: TableRow) -> str | None:
     )
     ends_ms = [
         first_ms + one.end_sample * 1000 / rate
-        for one in find_speech(samples, rate)
+        for one in find_speech_by_bands(samples, rate)
         if first_ms + one.start_sample * 1000 / rate < row.end_ms
     ]
     if not ends_ms:

@@ -76,7 +76,7 @@ class BandLevels:
         return BandLevels(self.groups[:, ::-1], self.excess_db[::-1], self.audible[::-1])
 
 
-def find_speech(samples: Samples, rate: int = SAMPLE_RATE) -> tuple[SpeechStretch, ...]:
+def find_speech_by_bands(samples: Samples, rate: int = SAMPLE_RATE) -> tuple[SpeechStretch, ...]:
     """Return the stretches of speech of one channel, in order; a gap of less than 200 ms separates none.
 
     Args:
@@ -147,7 +147,7 @@ def measure_edge_threshold(tail: Levels, percentile: float = FLOOR_PERCENTILE) -
 
 
 def measure_bands(samples: Samples, rate: int) -> BandLevels:
-    """Return the levels of a recording's whole frames; `samples` as `find_speech` takes them."""
+    """Return the levels of a recording's whole frames; `samples` as `find_speech_by_bands` takes them."""
     audio = np.asarray(samples, np.float64) / (32_768.0 if np.issubdtype(samples.dtype, np.integer) else 1.0)
     hop, window = rate * FRAME_MS // 1000, rate * _WINDOW_MS // 1000
     n = len(audio) // hop

@@ -64,7 +64,9 @@ def _remarks(record: RunRecord) -> list[str]:
     checks = [f"{check.name}: {check.text}" for check in record.validity if check.ok is False]
     held = held_up.summarise(record.health)
     held_line = [f"held up: {held}"] if held else []
-    return [*(reason for reason in record.reasons if reason not in record.sentence), *checks, *held_line, *record.notes]
+    reasons = [reason for reason in record.reasons if reason not in record.sentence]
+    found = [f"{finding.text}; {finding.remedy}" for finding in record.findings]
+    return [*reasons, *checks, *found, *held_line, *record.notes]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -7,12 +7,12 @@ thresholds were set so that real and synthetic speech, noise, music and tones ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 from turngap_agent.telephony import mulaw
 
+from turngap.caller.alaw import alaw_values
 from turngap.model.finding import Finding, FindingKind
 from turngap.model.records import Pcm16
 from turngap.scoring.heard_sound import find_header_bytes
@@ -50,6 +50,8 @@ DC_SAMPLES = 164
 SILENCE_RUN = 160
 """So many equal samples in a row (20 ms) are meant as silence; they are none if their level is over ..."""
 SILENCE_LEVEL = 100.0
+RANDOM_BYTES, RANDOM_BITS = 4000, 7.8
+"""Compressed and encrypted bytes are random: bits a byte, of at least so many bytes."""
 _FULL_SCALE = 32_000
 _ACTIVE = 300.0
 _BASE64 = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=", np.uint8)
@@ -82,6 +84,8 @@ def find_encoding_faults(messages: Sequence[Pcm16]) -> list[Finding]:
         return [*findings, Finding(kind=linear, count=count)]
     if is_linear_8bit(data):
         return [*findings, Finding(kind=FindingKind.LINEAR_8BIT, count=count)]
+    if is_random(data):
+        return [*findings, Finding(kind=FindingKind.COMPRESSED, count=count)]
     if is_byte_swapped(pcm):
         return [*findings, Finding(kind=FindingKind.BYTE_SWAPPED, count=count)]
     if is_alaw(data):
@@ -115,6 +119,16 @@ def find_linear_pcm(data: Bytes) -> FindingKind | None:
             votes[FindingKind.LINEAR_PCM_SWAPPED] += 1
     kind = max(votes, key=votes.__getitem__)
     return kind if blocks and sum(votes.values()) > blocks / 2 else None
+
+
+def is_random(data: Bytes) -> bool:
+    """Return whether the bytes, shape (n,), are as good as random, as those of an MP3 stream are.
+
+    The entropy of a sample is too small by (values - 1) / (2 n ln 2) bits (Miller, 1955), which is added.
+    """
+    if len(data) < RANDOM_BYTES:
+        return False
+    return _entropy(data) + 255 / (2 * len(data) * np.log(2)) > RANDOM_BITS
 
 
 def is_float_pcm(data: Bytes) -> bool:
@@ -177,15 +191,6 @@ def is_doubled(pcm: Pcm16) -> bool:
     same = pcm[:-1] == pcm[1:]
     shares = [float(same[first::2][loud[first::2]].mean()) if loud[first::2].any() else 0.0 for first in (0, 1)]
     return int(loud.sum()) >= LEAST_SAMPLES and max(shares) >= DOUBLED_SHARE and min(shares) <= DOUBLED_BY_CHANCE
-
-
-@cache
-def alaw_values() -> Sound:
-    """Return the sample that each byte of A-law stands for, shape (256,) (ITU-T G.711, table 1, at 16 bits)."""
-    codes = np.arange(256) ^ 0x55
-    segment, mantissa = (codes >> 4) & 7, codes & 15
-    sizes = np.where(segment == 0, (mantissa << 4) + 8, ((mantissa << 4) + 0x108) << np.maximum(segment - 1, 0))
-    return np.where(codes & 0x80, sizes, -sizes).astype(np.float64)
 
 
 def _find_levels(pcm: Sound) -> list[Finding]:

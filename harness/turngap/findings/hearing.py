@@ -22,6 +22,11 @@ FAINT_FRAMES = 20
 SILENT_SAMPLES = 1600
 LOUD = 300
 REPEATED_MESSAGES, REPEATED_SHARE = 6, 0.6
+PADDED_MESSAGES, PADDED_SHARE = 8, 0.6
+PADDED_PIECE_SAMPLES, PADDING_SAMPLES = 1600, 16
+"""Of messages up to 200 ms, 2 ms of silence at an end: speech has that where a word begins or ends, not in most pieces."""
+ZERO = 8
+"""The smallest sample of μ-law that is not 0."""
 ECHO_NS = 3_000 * NS_PER_MS
 """An echo comes back within this time."""
 ECHO_SAMPLES, LONGEST_SAMPLES = 16_000, 64_000
@@ -32,7 +37,7 @@ TOLD_OF_ECHO_SAMPLES = 1600
 
 def find_hearing_faults(record: CallRecord, segments: Sequence[Segment]) -> list[Finding]:
     """Return what in a call's played audio, `segments`, or in its messages is no answer."""
-    findings = [_find_silence(record, segments), _find_repeated(record), _find_echo(record)]
+    findings = [_find_silence(record, segments), _find_repeated(record), _find_padded(record), _find_echo(record)]
     return [finding for finding in findings if finding is not None]
 
 
@@ -59,6 +64,18 @@ def _find_repeated(record: CallRecord) -> Finding | None:
     if paired.mean() < REPEATED_SHARE:
         return None
     return Finding(kind=FindingKind.REPEATED, count=int(same.sum()))
+
+
+def _find_padded(record: CallRecord) -> Finding | None:
+    """Find short messages that begin or end with silence although there is speech in them and beside them."""
+    pieces = [message.pcm for message in record.received if 0 < len(message.pcm) <= PADDED_PIECE_SAMPLES]
+    places = [np.flatnonzero(np.abs(pcm.astype(np.int32)) > ZERO) for pcm in pieces if int(np.abs(pcm).max()) > LOUD]
+    sizes = [len(pcm) for pcm in pieces if int(np.abs(pcm).max()) > LOUD]
+    ends = np.array([max(at[0], size - 1 - at[-1]) for at, size in zip(places, sizes, strict=True)], np.int64)
+    padded = ends[ends >= PADDING_SAMPLES]
+    if len(ends) < PADDED_MESSAGES or len(padded) < PADDED_SHARE * len(ends):
+        return None
+    return Finding(kind=FindingKind.PADDED, count=len(padded), value=round(float(np.median(padded)) / 8, 1))
 
 
 def _find_echo(record: CallRecord) -> Finding | None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from turngap.caller import onset, playout
 from turngap.caller.background import VOICE_FRAMES, VOICE_OVER_BACKGROUND_DB, LevelFrames, measure_levels
+from turngap.caller.dialects.registry import SIP
 from turngap.caller.onset import AUDIBLE_DBFS, AudibleFrames, Segment
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, to_ms
 from turngap.model.finding import Finding, FindingKind
@@ -75,7 +76,7 @@ def _is_voice(frames: LevelFrames, levels: npt.NDArray[np.float64]) -> bool:
 
 
 def _find_no_marks(record: CallRecord, segments: Sequence[Segment]) -> Finding | None:
-    if record.marks or not segments or record.end is not CallEnd.COMPLETED:
+    if record.marks or not segments or record.end is not CallEnd.COMPLETED or record.dialect == SIP:
         return None
     heard_ns = segments[-1].end_ns
     heard = any(len(message.pcm) and message.played_samples == len(message.pcm) for message in record.received)

@@ -38,7 +38,7 @@ _TEXTS: dict[FindingKind, tuple[str, str]] = {
         "send raw samples: cut off what is before the file's data",
     ),
     FindingKind.COMPRESSED: (
-        "{messages} began like an Ogg, FLAC, MP3 or WebM file: callers hear noise",
+        "{messages} had compressed audio, such as MP3, Ogg, FLAC or WebM: callers hear noise",
         f"decode it first, then {_MULAW}",
     ),
     FindingKind.BASE64_TWICE: (
@@ -56,6 +56,10 @@ _TEXTS: dict[FindingKind, tuple[str, str]] = {
     FindingKind.REPEATED: (
         "{messages} came twice, one after the other: callers hear a stutter at half the speed",
         "send each piece of audio once; look for two tasks that write to one socket",
+    ),
+    FindingKind.PADDED: (
+        "{messages} had {value:.0f} ms of silence at an end, between pieces of speech: callers hear it chopped",
+        "cut the whole reply into frames, not each piece of it; only the last frame may be filled up",
     ),
     FindingKind.ECHO: (
         "the caller's own voice came back in {calls}, {value:.0f} ms later: it passes for an answer",

@@ -21,6 +21,7 @@ from turngap_agent.errors import AgentError, UsageError
 from turngap_agent.tracing import OUTPUT_FOLDER
 
 from turngap.model.agent_figures import AgentGpu
+from turngap.model.sip_url import is_sip_url, parse_sip_url
 from turngap.processes import child
 
 READY_TIMEOUT_S = 180.0
@@ -101,9 +102,9 @@ class RunningAgent:
         """Return an agent that already runs.
 
         Raises:
-            UsageError: `url` is not a WebSocket URL.
+            UsageError: `url` is neither a WebSocket URL nor one of SIP.
         """
-        return cls(Ready(url=check_url(url)))
+        return cls(Ready(url=url if is_sip_url(url) else check_url(url)))
 
     @property
     def ours(self) -> bool:
@@ -178,7 +179,7 @@ def check_url(url: str, also: str = "") -> str:
 
 def is_this_host(url: str) -> bool:
     """Return whether the URL's host is an address of this machine, so that both sides read one clock."""
-    host = (urlsplit(url).hostname or "").lower()
+    host = (parse_sip_url(url).host if is_sip_url(url) else urlsplit(url).hostname or "").lower()
     if host in ("localhost", socket.gethostname().lower()):
         return True
     own = {address.address.partition("%")[0] for listed in psutil.net_if_addrs().values() for address in listed}

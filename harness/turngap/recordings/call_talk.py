@@ -16,7 +16,7 @@ from turngap.recordings.leakage import (
 )
 from turngap.recordings.power import FRAME_MS, levels_dbfs
 from turngap.recordings.sound import CallSound, read_span, scan_call
-from turngap.recordings.speech import Channel, find_speech, measure_floor
+from turngap.recordings.speech import Channel, find_speech_by_level, measure_floor
 
 SAME_SOUND = 0.7
 """Tracks that correlate by this or more carry the same talk."""
@@ -50,7 +50,7 @@ def find_talk(call: CallSound) -> CallTalk:
         UsageError: a file is damaged.
     """
     scan = scan_call(call)
-    channels = [find_speech(power) for power in scan.power]
+    channels = [find_speech_by_level(power) for power in scan.power]
     levels = [levels_dbfs(power) for power in scan.power]
     span_s = SPAN_FRAMES * FRAME_MS / 1000
     leaks: list[Leakage | None] = []
@@ -68,5 +68,5 @@ def find_talk(call: CallSound) -> CallTalk:
     for source, leak in enumerate(leaks):
         if leak is not None:
             other = 1 - source
-            channels[other] = find_speech(scan.power[other], mark_leaked(levels[source], levels[other], leak))
+            channels[other] = find_speech_by_level(scan.power[other], mark_leaked(levels[source], levels[other], leak))
     return CallTalk((channels[0], channels[1]), (leaks[0], leaks[1]), scan.length_ms, scan.likeness)

@@ -76,7 +76,7 @@ class Channel:
     """The level of its loud speech; None without any."""
 
 
-def find_speech(power: Floats, leaked: Bools | None = None) -> Channel:
+def find_speech_by_level(power: Floats, leaked: Bools | None = None) -> Channel:
     """Return the stretches of speech of a channel with that power (`PowerMeter`), in order.
 
     `leaked`: for each 10 ms frame, whether another channel's sound explains it; shape (n // 8,).

@@ -39,7 +39,7 @@ class CallSpans:
 
     spans: tuple[Span, ...]
     whole: bool
-    """No turn span was lost, according to the count in the call span; False without a call span."""
+    """There are as many turn spans as the call span says; False without a call span."""
     note: str
     """Why there are none, or what was lost, in one line."""
 
@@ -78,8 +78,10 @@ def select_call_spans(record: CallRecord, spans: Sequence[Span]) -> CallSpans:
     expected = None if call is None else _number(call, tracing.ATTEMPTS)
     if expected is None:
         return CallSpans(timed, False, "the call's own span is missing: a lost attempt would not be noticed")
-    note = "" if attempts >= expected else f"{attempts} of {expected} turn spans arrived"
-    return CallSpans(timed, attempts >= expected, note)
+    note = f"{attempts} of {expected} turn spans arrived" if attempts < expected else ""
+    if attempts > expected:
+        note = f"{plural(attempts, 'turn span')} arrived, of a call that has {expected} by its own span"
+    return CallSpans(timed, not note, note)
 
 
 def find_heard_attempt(
@@ -163,16 +165,17 @@ def first_own_answer_sent_ns(call: CallSpans, speech_ns: int) -> int | None:
     """Return when the first message of a reply to the utterance from `speech_ns` on was sent, if one to an earlier
     utterance was still being sent then; None if not, or if some attempt may be lost.
 
-    A reply that was decided on before the utterance is one to an earlier one: late, and no cut-off of this one.
-    `NEVER` if there was no reply to this utterance.
+    A reply that was decided on before the utterance is one to an earlier one: late, and no cut-off of this one. Of a
+    reply that was first sent during it, that is so only if its span says when it was decided on: the span's own start
+    may be the caller's. `NEVER` if there was no reply to this utterance.
     """
     if not call.whole:
         return None
     heard = [(at_ns, span) for span in call.turns if (at_ns := first_sent_ns(span)) is not None]
-    earlier = [span for _, span in heard if _decided_ns(span) < speech_ns]
+    earlier = [span for at_ns, span in heard if _decided_ns(span, at_ns) < speech_ns]
     if not any(_last_sent_ns(call, span) > speech_ns for span in earlier):
         return None
-    return min((at_ns for at_ns, span in heard if _decided_ns(span) >= speech_ns), default=NEVER)
+    return min((at_ns for at_ns, span in heard if _decided_ns(span, at_ns) >= speech_ns), default=NEVER)
 
 
 def was_reply_interrupted(call: CallSpans, speech_ns: int) -> bool | None:
@@ -200,10 +203,10 @@ def count_foreign_prefix_tokens(span: Span | None) -> int | None:
     return None if cached is None or allowed is None else max(0, cached - allowed)
 
 
-def _decided_ns(turn_span: Span) -> int:
-    """Return when the agent took the caller's turn to be over."""
+def _decided_ns(turn_span: Span, sent_ns: int) -> int:
+    """Return when the agent took the caller's turn to be over; when it first sent its reply, unless it says earlier."""
     decided_ns = _number(turn_span, tracing.CONFIRMED_NS) or _number(turn_span, tracing.PROVISIONAL_NS)
-    return turn_span.start_ns if decided_ns is None else decided_ns
+    return sent_ns if decided_ns is None else min(decided_ns, sent_ns)
 
 
 def _last_sent_ns(call: CallSpans, turn_span: Span) -> int:

@@ -12,6 +12,8 @@ import yaml
 from turngap_agent.errors import AgentError, HarnessError
 
 from turngap.caller.connection_errors import check_listening
+from turngap.caller.dialects.registry import SIP
+from turngap.caller.sip.signalling import check_answers
 from turngap.processes import process_log
 from turngap.processes.agent import READY_TIMEOUT_S, RunningAgent, serve_command
 from turngap.processes.sampler import Sampler
@@ -64,7 +66,10 @@ async def start_agents(
             samplers.append(sampler)
         for agent_run in agent_runs:
             if agent_run.request.url is not None:  # before the calibration, which takes a while
-                await check_listening(agent_run.request.url, agent_run.request.dialect)
+                if agent_run.request.dialect == SIP:
+                    await check_answers(agent_run.request.url)
+                else:
+                    await check_listening(agent_run.request.url, agent_run.request.dialect)
         if before_agents is not None:
             await before_agents()
         processes: dict[str, AgentProcesses] = {}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from turngap.model.sip_url import is_sip_url
 from turngap.session.request import Request
 from turngap.store.ledger import hash_json
 
@@ -38,6 +39,8 @@ async def identify_build(request: Request) -> dict[str, str]:
     what it is built on, and the content of the user's own weights. Of one at a URL: that URL, and what its health page
     names.
     """
+    if request.url is not None and is_sip_url(request.url):
+        return {"url": request.url}
     if request.url is not None:
         return {"url": request.url, **await asyncio.to_thread(_read_health_page, request.url)}
     return await asyncio.to_thread(_identify_profile, request)

@@ -13,11 +13,13 @@ from turngap_agent.tracing import parse_delay
 
 from turngap import scenario as scenarios
 from turngap.caller.dialects.answer import Answer, fetch_answer
-from turngap.caller.dialects.registry import TWILIO, check_dialect
+from turngap.caller.dialects.registry import SIP, TWILIO, check_dialect
+from turngap.caller.sip.signalling import check_installed
 from turngap.corpus.clips import Corpus
 from turngap.model.budget import PERCEIVED
 from turngap.model.plural import plural
 from turngap.model.result import RunRecord
+from turngap.model.sip_url import is_sip_url, parse_sip_url
 from turngap.model.span_mapping import SpanMapping
 from turngap.network import NetworkProfile
 from turngap.processes.agent import check_url
@@ -100,7 +102,7 @@ def plan_run(
     return _check_limits(request)
 
 
-ALSO_A_WEBHOOK = ", or the http:// or https:// URL of a webhook that names it"
+ALSO_A_WEBHOOK = ", or the http:// or https:// URL of a webhook that names it, or sip:USER@HOST"
 
 
 def _find_socket(url: str, dialect: str | None, scenario_dialect: str | None = None) -> Answer:
@@ -111,11 +113,21 @@ def _find_socket(url: str, dialect: str | None, scenario_dialect: str | None = N
     Raises:
         UsageError: the URL is none, or there is no such dialect.
     """
+    if is_sip_url(url):
+        return _call_by_sip(url, dialect)
     is_webhook = url.startswith(("http://", "https://"))
     answer = fetch_answer(url) if is_webhook else Answer(TWILIO, check_url(url, ALSO_A_WEBHOOK))
     if dialect is None and not is_webhook:
         dialect = scenario_dialect
     return answer if dialect is None else replace(answer, dialect=check_dialect(dialect))
+
+
+def _call_by_sip(url: str, dialect: str | None) -> Answer:
+    if dialect is not None:
+        raise UsageError(f"--dialect {dialect}: a sip: URL is called by SIP; drop one of them")
+    parse_sip_url(url)
+    check_installed()
+    return Answer(SIP, url)
 
 
 def list_warnings(request: Request) -> list[str]:

@@ -101,6 +101,17 @@ def test_an_agent_with_a_background_is_measured_by_its_voice(name: str, dbfs: fl
     assert set(found) <= {FindingKind.BACKGROUND, FindingKind.NO_MARKS}
 
 
+@pytest.mark.parametrize("pauses", [False, True])
+def test_a_faint_hum_changes_nothing(pauses: bool) -> None:
+    """-50 dBFS is under the level that counts: t1 is the voice's first sample, and the hum is told."""
+    held = hold_call(ambience.hum(8_000, -50.0), pauses=pauses)
+    turns = score_call(held.record, (), PlannedCall(0, TURNS, probe=False), network_ms=95, cold=False)
+    assert [one.outcome for one in turns] == [Outcome.ANSWERED, Outcome.ANSWERED]
+    assert [one.t1_ns for one in turns] == list(held.voices_ns)
+    assert {one.audible_dbfs for one in turns} == {-45.0}
+    assert FindingKind.BACKGROUND in {finding.kind for finding in find_in_call(held.record, turns)}
+
+
 def test_a_background_as_loud_as_the_voice_is_told_and_its_answers_are_not_known() -> None:
     """Noise 3 dB under the voice is audible all the time: no figure is made of it in silence."""
     held = hold_call(ambience.noise(8_000, -18.0), pauses=False)

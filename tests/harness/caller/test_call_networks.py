@@ -13,9 +13,10 @@ from turngap.caller.call import place_call
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import NS_PER_MS, NS_PER_SAMPLE, FakeClock
 from turngap.model.records import CallEnd, CallRecord
-from turngap.network import Direction
+from turngap.model.turn import TurnRecord
+from turngap.network import Burst, Direction, NetworkProfile
 from turngap.scenario import PlannedCall
-from turngap.scoring.milestones import find_milestones
+from turngap.scoring.milestones import Milestones, find_milestones
 from turngap.scoring.score import score_call
 from turngap_agent import tracing
 from turngap_agent.tracing import Span, Stage
@@ -60,15 +61,15 @@ class ScriptedAgent:
         pass
 
 
-def test_delays_are_part_of_the_gap_in_their_stages_and_none_of_our_lateness(monkeypatch: pytest.MonkeyPatch) -> None:
-    """60 ms up, 300 ms of agent, 90 ms down: the gap holds all of it, transport_in 60, transport_out 90, lateness 0."""
+def score_scripted(monkeypatch: pytest.MonkeyPatch, network: NetworkProfile) -> tuple[CallRecord, Milestones, TurnRecord]:
+    """Call the scripted agent, which answers after 300 ms, over that network; its spans say what it read and sent."""
 
     async def main() -> tuple[CallRecord, ScriptedAgent]:
         clock = FakeClock()
         async with Scheduler(clock).running() as scheduler:
             agent = ScriptedAgent(clock, scheduler, 300)
             monkeypatch.setattr("turngap.caller.call.open_connection", agent.open)
-            one, network = turn(), profile(Direction(delay_ms=60), Direction(delay_ms=90))
+            one = turn()
             planned = PlannedCall(0, (one,), probe=True, network=network)
             record = await place_call(
                 "ws://nowhere",
@@ -84,12 +85,8 @@ def test_delays_are_part_of_the_gap_in_their_stages_and_none_of_our_lateness(mon
     record, agent = asyncio.run(main())
     assert record.end is CallEnd.COMPLETED, record.detail
     assert agent.sent_ns is not None
-    due_ns = [record.frame_due_ns(frame) for frame in range(len(record.sent_ns))]
-    assert record.sent_ns.tolist() == due_ns
-    assert agent.read_ns == [at_ns + 60 * MS for at_ns in due_ns[: len(agent.read_ns)]]
+    assert record.sent_ns.tolist() == [record.frame_due_ns(frame) for frame in range(len(record.sent_ns))]
     (moments,) = find_milestones(record)
-    first_ns = NS_PER_SAMPLE  # the tone's first sample is 0: its second one is the first that is heard
-    assert moments.t1_ns == moments.frame_due_ns + (60 + 300 + 90) * MS + first_ns
     attributes = {
         tracing.HEARD: True,
         tracing.CONFIRMED_NS: agent.sent_ns,
@@ -102,10 +99,34 @@ def test_delays_are_part_of_the_gap_in_their_stages_and_none_of_our_lateness(mon
         Span(tracing.TURN_SPAN, moments.frame_due_ns, agent.sent_ns, record.call_sid, 0, 0, attributes),
     ]
     (scored,) = score_call(record, spans, PlannedCall(0, (turn(),), probe=True), network_ms=0, cold=False)
+    return record, moments, scored
+
+
+def test_delays_are_part_of_the_gap_in_their_stages_and_none_of_our_lateness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 ms up, 300 ms of agent, 90 ms down: the gap holds all of it, transport_in 60, transport_out 90, lateness 0."""
+    network = profile(Direction(delay_ms=60), Direction(delay_ms=90))
+    _, moments, scored = score_scripted(monkeypatch, network)
+    first_ns = NS_PER_SAMPLE  # the tone's first sample is 0: its second one is the first that is heard
+    assert moments.t1_ns == moments.frame_due_ns + (60 + 300 + 90) * MS + first_ns
     assert scored.stages is not None, scored.stages_note
     assert scored.stages[Stage.TRANSPORT_IN].exposed_ms == 60
     assert scored.stages[Stage.TRANSPORT_OUT].exposed_ms == 90
     assert scored.lateness_send_ms == 0
+
+
+def test_the_wait_for_a_burst_is_the_line_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five frames at once every 100 ms: the gap is longer by the wait, and the wait is in `transport_in` alone."""
+    _, moments, clean = score_scripted(monkeypatch, profile())
+    _, _, burst = score_scripted(monkeypatch, profile(Direction(burst=Burst(period_ms=100))))
+    assert (clean.stages is not None) and (burst.stages is not None), (clean.stages_note, burst.stages_note)
+    assert clean.turn_gap_ms is not None
+    assert burst.turn_gap_ms is not None
+    waited_ms = burst.turn_gap_ms - clean.turn_gap_ms
+    assert 0 < waited_ms < 100
+    exposed = {stage: burst.stages[stage].exposed_ms - clean.stages[stage].exposed_ms for stage in clean.stages}
+    assert exposed.pop(Stage.TRANSPORT_IN) == pytest.approx(waited_ms, abs=0.01)
+    assert set(exposed.values()) == {0}
+    assert burst.lateness_send_ms == 0
 
 
 def test_a_lost_t0_frame_leaves_no_stages() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from turngap.corpus.speech_stretches import find_speech
+from turngap.corpus.speech_stretches import find_speech_by_bands
 from turngap.model.records import Pcm16
 
 from tests.harness.corpus.test_labels import scale_to, speech
@@ -31,7 +31,7 @@ def test_edges_of_speech_in_noise_are_found(seed: int, floor: float, head_ms: in
     """Whatever the level of a steady floor down to 12 dB under the speech, and however long it lasts after it."""
     silence = [np.zeros(ms * 8, np.int16) for ms in (head_ms, tail_ms)]
     pcm = with_floor(np.concatenate([silence[0], speech(body_ms * 8, seed), silence[1]]), seed + 1, floor)
-    stretches = find_speech(pcm)
+    stretches = find_speech_by_bands(pcm)
     assert len(stretches) == 1
     # The rhythm's valley may lie at an edge, 20 dB under its peak: at a loud floor nothing of it is audible.
     early = SLACK_MS if floor < -50 else SLACK_MS + 80
@@ -48,7 +48,7 @@ def test_pauses_separate_stretches(seed: int, parts: list[tuple[int, int]]) -> N
         pieces += [speech(speech_ms * 8, seed + index), np.zeros(pause_ms * 8, np.int16)]
         expected.append((at / 8, at / 8 + speech_ms))
         at += (speech_ms + pause_ms) * 8
-    found = find_speech(with_floor(np.concatenate(pieces), seed, -55))
+    found = find_speech_by_bands(with_floor(np.concatenate(pieces), seed, -55))
     assert len(found) == len(expected)
     for stretch, (start_ms, end_ms) in zip(found, expected, strict=True):
         assert abs(stretch.start_sample / 8 - start_ms) <= SLACK_MS + 20
@@ -59,7 +59,7 @@ def test_pauses_separate_stretches(seed: int, parts: list[tuple[int, int]]) -> N
 @settings(max_examples=20, deadline=None)
 def test_noise_alone_is_no_speech(seed: int, dbfs: float) -> None:
     """However loud it is."""
-    assert find_speech(make_noise(24_000, seed, dbfs)) == ()
+    assert find_speech_by_bands(make_noise(24_000, seed, dbfs)) == ()
 
 
 @given(SEEDS, RATES)
@@ -68,10 +68,10 @@ def test_the_rate_is_that_of_the_samples(seed: int, rate: int) -> None:
     """Edges are samples of the audio as it is given; int16 and floats of full scale 1 give the same."""
     head, body, tail = rate // 2, rate, rate // 2
     pcm = with_floor(np.concatenate([np.zeros(head), speech(body, seed), np.zeros(tail)]), seed, -60)
-    (stretch,) = find_speech(pcm, rate)
+    (stretch,) = find_speech_by_bands(pcm, rate)
     assert abs(stretch.start_sample - head) / rate * 1000 <= SLACK_MS
     assert abs(stretch.end_sample - head - body) / rate * 1000 <= 130  # the rhythm's valley, at 44.1 kHz a long one
-    assert find_speech(pcm / 32_768, rate) == (stretch,)
+    assert find_speech_by_bands(pcm / 32_768, rate) == (stretch,)
 
 
 def test_a_final_fricative_counts() -> None:
@@ -83,11 +83,11 @@ def test_a_final_fricative_counts() -> None:
     hum = np.sin(2 * np.pi * 150 * np.arange(rate * 2 + 3200) / rate) * 1000
     voiced = speech(rate, 5).astype(np.float64)
     voice = np.concatenate([np.zeros(rate // 2), voiced, hiss / hiss.std() * 220, np.zeros(rate // 2)])
-    (stretch,) = find_speech(scale_to(voice + hum + rng.standard_normal(len(voice)) * 30), rate)
+    (stretch,) = find_speech_by_bands(scale_to(voice + hum + rng.standard_normal(len(voice)) * 30), rate)
     assert abs(stretch.end_sample / 16 - 1700) <= SLACK_MS
 
 
 @pytest.mark.parametrize("samples", [0, 1, 79, 80, 800])
 def test_audio_too_short_for_speech_has_none(samples: int) -> None:
     """Neither an error nor a stretch."""
-    assert find_speech(speech(samples, 1)) == ()
+    assert find_speech_by_bands(speech(samples, 1)) == ()

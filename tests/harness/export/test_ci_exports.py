@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turngap import export
 from turngap.export import junit, markdown, schema
+from turngap.findings import summarise_findings
+from turngap.model.finding import Finding, FindingKind
 from turngap.model.recorded import ENDS_BY_HAND, FROM_RECORDINGS, RecordingSummary
 from turngap.model.result import Verdict
 from turngap.model.turn import Outcome, TurnRecord
@@ -108,6 +110,14 @@ def test_the_page_has_the_verdict_and_the_figures() -> None:
         assert text in page
     assert "| limit |" not in page
     assert "| limit |" in markdown.render_markdown(stored(budget=load_budget("edge500-audio")))
+
+
+def test_the_page_says_what_came_back_wrong() -> None:
+    """Each finding, with its remedy."""
+    finding = Finding(kind=FindingKind.LINEAR_PCM, count=3)
+    found = summarise_findings([TURNS[0].model_copy(update={"findings": (finding,)})])
+    page = markdown.render_markdown(stored(findings=found))
+    assert f"- {found[0].text}; {found[0].remedy}" in page.replace("\\", "")
 
 
 def test_parquet_has_the_columns_of_the_csv_with_types(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import base64
 import numpy as np
 import pytest
 from turngap.calibration.voice import make_voice
-from turngap.findings.encoding import alaw_values, find_encoding_faults
+from turngap.caller.alaw import alaw_values
+from turngap.findings.encoding import find_encoding_faults
 from turngap.model.finding import FindingKind
 from turngap.model.records import Pcm16
 from turngap_agent.telephony import mulaw

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.recordings.power import STEPS_PER_S, PowerMeter, levels_dbfs
-from turngap.recordings.speech import Channel, find_speech
+from turngap.recordings.speech import Channel, find_speech_by_level
 
 from tests.harness.recordings.dialogues import RATE, Floats, make_dialogue
 
@@ -15,7 +15,7 @@ from tests.harness.recordings.dialogues import RATE, Floats, make_dialogue
 def find(sound: Floats, rate: int = RATE) -> Channel:
     meter = PowerMeter(rate)
     meter.add(sound)
-    return find_speech(meter.finish())
+    return find_speech_by_level(meter.finish())
 
 
 @pytest.mark.parametrize("floor_dbfs", [-90.0, -65.0, -50.0])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from turngap.model.records import CallEnd, CallRecord
 from turngap.model.turn import Outcome
 from turngap.scoring.score import score_call
+from turngap_agent import tracing
 from turngap_agent.tracing import AGENT_STAGES, Span, Stage
 
 from tests.harness.builders import EXAMPLE_STAGES, Call, attempt_spans, call_span, example_call, planned, quiet, tone
@@ -106,12 +107,58 @@ def test_the_generated_calls_include_explained_gaps() -> None:
     )
 
 
+AUDIO = ("t0_ns", "t1_ns", "turn_gap_ms", "turn_gap_frame_ms", "first_byte_ms", "underruns_ms", "reply_ms")
+
+
+def reports_late_reply(spans: list[Span], speech_ns: int) -> bool:
+    """Whether some reply was decided on before the caller spoke, by its own word, and sent after that."""
+    reports = [span.attributes for span in spans if span.attributes.get(tracing.HEARD) is True]
+    for report in reports:
+        decided, sent = report.get(tracing.CONFIRMED_NS, report.get(tracing.PROVISIONAL_NS)), report.get(tracing.SENT_NS)
+        if isinstance(decided, int) and isinstance(sent, int) and decided < speech_ns < sent:
+            return True
+    return False
+
+
 @settings(deadline=None)
 @given(calls(), traces())
 def test_what_the_caller_heard_does_not_depend_on_spans(record: CallRecord, spans: list[Span]) -> None:
-    """An agent cannot change its gap or its playout by what it reports."""
+    """An agent cannot change its gap or its playout by what it reports, and never make it earlier.
+
+    The one report that counts is that of a reply to an earlier turn, still being sent while the caller spoke: its sound
+    is not this turn's.
+    """
     silent = score_call(record, (), planned(3), network_ms=95, cold=False)
     reported = score_call(record, spans, planned(3), network_ms=95, cold=False)
-    audio = ("t0_ns", "t1_ns", "turn_gap_ms", "turn_gap_frame_ms", "first_byte_ms", "underruns_ms", "reply_ms")
-    for one, other in zip(silent, reported, strict=True):
-        assert [getattr(one, name) for name in audio] == [getattr(other, name) for name in audio]
+    for index, (one, other) in enumerate(zip(silent, reported, strict=True)):
+        spoken = index < len(record.spoken)
+        if not (index and spoken and reports_late_reply(spans, record.sample_ns(record.spoken[index].start_sample))):
+            assert [getattr(one, name) for name in AUDIO] == [getattr(other, name) for name in AUDIO]
+            continue
+        assert one.t0_ns == other.t0_ns
+        for name in ("t1_ns", "turn_gap_ms", "turn_gap_frame_ms", "first_byte_ms"):
+            by_sound, by_spans = getattr(one, name), getattr(other, name)
+            assert by_spans is None or by_sound is None or by_spans >= by_sound
+
+
+@pytest.mark.parametrize("says", ["nothing", "after the caller spoke", "after it was sent"])
+@pytest.mark.parametrize("sound_ms", [1, 300])
+def test_a_reply_is_an_earlier_turn_s_only_if_its_span_says_so(says: str, sound_ms: int) -> None:
+    """The start of a turn's span may be the caller's own: it is no word on when the reply was decided on."""
+    record = Call().utter(0, 600).utter(1200, 1700).hear(2000, tone(sound_ms)).ends(4000)
+    confirmed_ms = {"nothing": None, "after the caller spoke": 1900, "after it was sent": 2100}[says]
+    spans = [call_span(), *attempt_spans(provisional_ms=None, confirmed_ms=confirmed_ms, sent_ms=1999, stages={})]
+    silent, reported = (score_call(record, own, planned(2), network_ms=95, cold=False)[1] for own in ((), spans))
+    assert (silent.first_byte_ms, silent.turn_gap_ms) == (300, 300 if sound_ms == 300 else None)
+    assert [getattr(reported, name) for name in AUDIO] == [getattr(silent, name) for name in AUDIO]
+
+
+def test_spans_that_contradict_the_call_s_own_move_no_sound() -> None:
+    """One turn span more than the call span counts: none of them says whose the sound was."""
+    record = Call().utter(0, 600).utter(1200, 1700).hear(2000, tone(300)).ends(4000)
+    late = attempt_spans(confirmed_ms=1100, provisional_ms=None, sent_ms=1999, stages={})
+    gaps = [
+        score_call(record, [call_span(count), *late], planned(2), network_ms=95, cold=False)[1].turn_gap_ms
+        for count in (0, 1, 2)
+    ]
+    assert gaps == [300, None, 300]

@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 from turngap.calibration.voice import make_voice
+from turngap.caller import alaw
 from turngap.model.records import Pcm16
 from turngap_agent.telephony import mulaw
 from websockets.asyncio.server import ServerConnection
@@ -187,13 +188,20 @@ def encode_two_channels(pcm: Pcm16) -> bytes:
     return mulaw.encode(np.stack([pcm, np.zeros_like(pcm)], axis=1).reshape(-1))
 
 
+def encode_padded(pcm: Pcm16) -> bytes:
+    """Return μ-law in frames of 20 ms of which the last 5 ms are silence: pieces of 15 ms, each filled up."""
+    pieces = mulaw.encode(pcm[: len(pcm) // 120 * 120])
+    return b"".join(piece + mulaw.SILENCE * 40 for piece in in_pieces(pieces, 120))
+
+
+def encode_compressed(pcm: Pcm16) -> bytes:
+    """Return bytes as random as those of an MP3 stream, as many as μ-law has."""
+    return np.random.default_rng(1).bytes(len(pcm))
+
+
 def encode_alaw(pcm: Pcm16) -> bytes:
     """Return A-law, each sample as the code whose value is nearest."""
-    from turngap.findings.encoding import alaw_values
-
-    codes = np.argsort(alaw_values(), kind="stable")
-    values = alaw_values()[codes]
-    return codes[np.searchsorted((values[1:] + values[:-1]) / 2, pcm.astype(np.float64))].astype(np.uint8).tobytes()
+    return alaw.encode(pcm)
 
 
 def riff_header(data_bytes: int) -> bytes:

@@ -65,7 +65,9 @@ def test_nothing_is_found_in_an_agent_that_does_it_right() -> None:
         (Misbehaving(voice=TALK, encode=misbehaving.encode_unsigned), KINDS.LINEAR_8BIT),
         (Misbehaving(voice=TALK, encode=misbehaving.encode_signed), KINDS.LINEAR_8BIT),
         (Misbehaving(encode=misbehaving.encode_two_channels), KINDS.SECOND_CHANNEL),
+        (Misbehaving(encode=misbehaving.encode_compressed), KINDS.COMPRESSED),
         (Misbehaving(piece=320, repeats=True), KINDS.REPEATED),
+        (Misbehaving(encode=misbehaving.encode_padded, piece=160), KINDS.PADDED),
         (Misbehaving(voice=talk(16_000, 210.0, 2.0)), KINDS.SLOW),
         (Misbehaving(voice=talk(24_000, 160.0, 2.0)), KINDS.SLOW),
         (Misbehaving(voice=np.zeros(8000, np.int16)), KINDS.SILENT),
@@ -97,6 +99,14 @@ def test_each_fault_is_found_alone(agent: Misbehaving, kind: FindingKind, monkey
     assert said.text
     assert said.remedy
     assert "{" not in said.text
+
+
+def test_an_agent_that_drips_is_broken() -> None:
+    """20 ms every 28 ms: the holes of the reply are told, and the turn is none of the good ones."""
+    _, (one,), found = measure(Misbehaving(piece=160, every_ms=28))
+    assert KINDS.DRIPPED in found
+    assert sum(one.underruns_ms) > 100
+    assert one.outcome in (Outcome.BROKEN, Outcome.INVALID)  # a busy host is late on the fast clock
 
 
 def test_a_header_is_found_and_is_no_onset() -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import jsonschema
 import psutil
 from turngap.model.result import Verdict
 from turngap.model.turn import Outcome
@@ -24,6 +25,7 @@ from turngap_agent.tracing import Stage
 
 from tests.harness.tones import scenario_of_tones
 
+SCHEMA = Path(__file__).parents[3] / "docs" / "run.schema.json"
 PATIENCE_S = 120
 ON_A_BUSY_MACHINE = {Outcome.ANSWERED, Outcome.BROKEN, Outcome.INVALID}
 """A turn is INVALID where our own caller was late, BROKEN where the agent's next piece was; no more may go wrong."""
@@ -67,7 +69,7 @@ def all_ended(processes: list[psutil.Process]) -> bool:
 
 
 def test_a_run_leaves_everything_a_report_needs(tmp_path: Path) -> None:
-    """Two turns: run.json complete on stdout alone, turns with stages, spans, samples, recordings, report.
+    """Two turns: run.json, as its schema says, on stdout alone; turns with stages, spans, samples, recordings, report.
 
     The user's Twilio token changes nothing: the agent we start asks for no signature.
     """
@@ -79,6 +81,7 @@ def test_a_run_leaves_everything_a_report_needs(tmp_path: Path) -> None:
     printed = json.loads(done.stdout)
     run = store.read_run(folder)
     assert printed == json.loads((folder / store.RUN).read_text())
+    jsonschema.validate(printed, json.loads(SCHEMA.read_text("utf-8")))
     assert (run.record.complete, run.record.n_turns, run.record.planned_turns) == (True, 2, 2)
     assert set(run.record.outcomes) <= ON_A_BUSY_MACHINE
     off = {check.name for check in run.record.validity if check.ok is False}

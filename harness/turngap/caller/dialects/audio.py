@@ -21,6 +21,7 @@ from scipy import signal
 from turngap_agent.errors import ProtocolError
 from turngap_agent.telephony import SAMPLE_RATE, mulaw
 
+from turngap.caller import alaw
 from turngap.caller.long_message import AnyMessage, is_text, slice_message
 
 Pcm16 = npt.NDArray[np.int16]
@@ -39,17 +40,17 @@ _UNPADDED = re.compile("[A-Za-z0-9+/]+={0,2}")
 class AudioFormat:
     """How audio is coded."""
 
-    coding: Literal["mulaw", "l16"]
+    coding: Literal["mulaw", "alaw", "l16"]
     """l16: 16-bit linear PCM, little-endian."""
     rate: Rate = 8000
 
     @property
     def bytes_per_second(self) -> int:
         """The bytes of a second."""
-        return self.rate * (1 if self.coding == "mulaw" else 2)
+        return self.rate * (2 if self.coding == "l16" else 1)
 
 
-MULAW = AudioFormat("mulaw")
+MULAW, ALAW = AudioFormat("mulaw"), AudioFormat("alaw")
 
 
 class AudioDecoder:
@@ -79,6 +80,8 @@ class AudioDecoder:
     def _decode(self, raw: bytes, coded: AudioFormat, *, continues: bool) -> Pcm16:
         if coded.coding == "mulaw":
             return mulaw.decode(raw)
+        if coded.coding == "alaw":
+            return alaw.decode(raw)
         pcm = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2").astype(np.int16)
         if coded.rate == SAMPLE_RATE:
             return pcm

@@ -10,11 +10,12 @@ from turngap_agent.errors import UsageError
 
 from turngap.caller.dialects import Dialect, StreamNames
 from turngap.caller.dialects.plivo import PlivoDialect
+from turngap.caller.dialects.sip import SipDialect
 from turngap.caller.dialects.telnyx import TelnyxDialect
 from turngap.caller.dialects.twilio import TwilioDialect
 from turngap.caller.dialects.vonage import VonageDialect
 
-TWILIO = "twilio"
+TWILIO, SIP = "twilio", "sip"
 _MAKERS: dict[str, Callable[[StreamNames], Dialect]] = {
     TWILIO: TwilioDialect,
     "telnyx": TelnyxDialect,
@@ -23,11 +24,12 @@ _MAKERS: dict[str, Callable[[StreamNames], Dialect]] = {
     "vonage-8khz": partial(VonageDialect, rate=8000),
 }
 DIALECTS = tuple(_MAKERS)
+"""Those of a WebSocket. SIP is none of them: a `sip:` URL says it."""
 
 
 def make_dialect(name: str, names: StreamNames) -> Dialect:
-    """Return the side of one call in the dialect `name`, one of `DIALECTS`."""
-    return _MAKERS[name](names)
+    """Return the side of one call in the dialect `name`: one of `DIALECTS`, or `SIP`."""
+    return SipDialect(names) if name == SIP else _MAKERS[name](names)
 
 
 def describe_buffer(dialect: Dialect) -> str:
