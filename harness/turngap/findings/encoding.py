@@ -50,8 +50,9 @@ DC_SAMPLES = 164
 SILENCE_RUN = 160
 """So many equal samples in a row (20 ms) are meant as silence; they are none if their level is over ..."""
 SILENCE_LEVEL = 100.0
-RANDOM_BYTES, RANDOM_BITS = 4000, 7.8
-"""Compressed and encrypted bytes are random: bits a byte, of at least so many bytes."""
+RANDOM_BYTES, RANDOM_BITS = 8000, 7.9
+"""Compressed and encrypted bytes are random: bits a byte, of at least so many bytes. 21 recordings of several talkers
+and rooms, at nine levels, had 7.86 at most; most MP3 and FLAC streams of them have 7.92 to 7.98, Opus 7.96 and more."""
 _FULL_SCALE = 32_000
 _ACTIVE = 300.0
 _BASE64 = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=", np.uint8)
@@ -128,7 +129,7 @@ def is_random(data: Bytes) -> bool:
     """
     if len(data) < RANDOM_BYTES:
         return False
-    return _entropy(data) + 255 / (2 * len(data) * np.log(2)) > RANDOM_BITS
+    return bool(_entropy(data) + 255 / (2 * len(data) * np.log(2)) > RANDOM_BITS)
 
 
 def is_float_pcm(data: Bytes) -> bool:

@@ -24,7 +24,7 @@ LOUD = 300
 REPEATED_MESSAGES, REPEATED_SHARE = 6, 0.6
 PADDED_MESSAGES, PADDED_SHARE = 8, 0.6
 PADDED_PIECE_SAMPLES, PADDING_SAMPLES = 1600, 16
-"""Of messages up to 200 ms, 2 ms of silence at an end: speech has that where a word begins or ends, not in most pieces."""
+"""Of messages up to 200 ms, 2 ms of silence at an end: in speech few pieces have that, where a word begins or ends."""
 ZERO = 8
 """The smallest sample of μ-law that is not 0."""
 ECHO_NS = 3_000 * NS_PER_MS

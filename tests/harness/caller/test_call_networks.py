@@ -61,7 +61,9 @@ class ScriptedAgent:
         pass
 
 
-def score_scripted(monkeypatch: pytest.MonkeyPatch, network: NetworkProfile) -> tuple[CallRecord, Milestones, TurnRecord]:
+def score_scripted(
+    monkeypatch: pytest.MonkeyPatch, network: NetworkProfile
+) -> tuple[CallRecord, Milestones, TurnRecord]:
     """Call the scripted agent, which answers after 300 ms, over that network; its spans say what it read and sent."""
 
     async def main() -> tuple[CallRecord, ScriptedAgent]:
@@ -116,9 +118,10 @@ def test_delays_are_part_of_the_gap_in_their_stages_and_none_of_our_lateness(mon
 
 def test_the_wait_for_a_burst_is_the_line_s(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five frames at once every 100 ms: the gap is longer by the wait, and the wait is in `transport_in` alone."""
-    _, moments, clean = score_scripted(monkeypatch, profile())
+    _, _, clean = score_scripted(monkeypatch, profile())
     _, _, burst = score_scripted(monkeypatch, profile(Direction(burst=Burst(period_ms=100))))
-    assert (clean.stages is not None) and (burst.stages is not None), (clean.stages_note, burst.stages_note)
+    assert clean.stages is not None, clean.stages_note
+    assert burst.stages is not None, burst.stages_note
     assert clean.turn_gap_ms is not None
     assert burst.turn_gap_ms is not None
     waited_ms = burst.turn_gap_ms - clean.turn_gap_ms

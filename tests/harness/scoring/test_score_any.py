@@ -114,7 +114,10 @@ def reports_late_reply(spans: list[Span], speech_ns: int) -> bool:
     """Whether some reply was decided on before the caller spoke, by its own word, and sent after that."""
     reports = [span.attributes for span in spans if span.attributes.get(tracing.HEARD) is True]
     for report in reports:
-        decided, sent = report.get(tracing.CONFIRMED_NS, report.get(tracing.PROVISIONAL_NS)), report.get(tracing.SENT_NS)
+        decided, sent = (
+            report.get(tracing.CONFIRMED_NS, report.get(tracing.PROVISIONAL_NS)),
+            report.get(tracing.SENT_NS),
+        )
         if isinstance(decided, int) and isinstance(sent, int) and decided < speech_ns < sent:
             return True
     return False

@@ -32,14 +32,16 @@ class SipLine(asyncio.DatagramProtocol):
 
     def __init__(self, clock: Clock, on_message: OnMessage, on_closed: OnClosed) -> None:
         self._clock, self._on_message, self._on_closed = clock, on_message, on_closed
-        self._transport: asyncio.DatagramTransport | None = None
+        self._transport: Any = None
+        """asyncio's, of datagrams."""
         self._signalling: Signalling | None = None
         self._answer: Answer | None = None
         self._source: Any = None
         """Where the agent's packets come from; others are not its own."""
         self._order = rtp.PacketOrder()
         self._budget = TrafficBudget()
-        self._over = self._agent_hung_up = False
+        self._over = False
+        self._needs_no_bye = False
 
     @property
     def unsent_bytes(self) -> int:
@@ -48,7 +50,6 @@ class SipLine(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
-        assert isinstance(transport, asyncio.DatagramTransport)
         self._transport = transport
 
     def start(self, signalling: Signalling, answer: Answer) -> None:
@@ -57,7 +58,7 @@ class SipLine(asyncio.DatagramProtocol):
 
     def end_by_agent(self) -> None:
         """Report the agent's BYE."""
-        self._agent_hung_up = True
+        self._needs_no_bye = True
         if not self._over:
             self._over = True
             self._on_closed(HUNG_UP, self._clock.now_ns())
@@ -96,10 +97,7 @@ class SipLine(asyncio.DatagramProtocol):
 
     def drop(self) -> None:
         """Disappear at once, as a phone without a network does: no BYE."""
-        self._over = True
-        self._signalling, signalling = None, self._signalling
-        if signalling is not None:
-            signalling.close()
+        self._over = self._needs_no_bye = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -108,13 +106,14 @@ class SipLine(asyncio.DatagramProtocol):
         self._over = True
         self._signalling, signalling = None, self._signalling
         try:
-            if signalling is not None and not self._agent_hung_up:
+            if signalling is not None and not self._needs_no_bye:
                 await signalling.hang_up()
         finally:
             if signalling is not None:
-                signalling.close()
+                await signalling.close()
             if self._transport is not None:
                 self._transport.close()
+            await asyncio.sleep(0)  # asyncio closes a socket in the loop's next turn
 
 
 async def open_sip_line(
@@ -142,7 +141,7 @@ async def open_sip_line(
     except BaseException:
         transport.close()
         if signalling is not None:
-            signalling.close()
+            await signalling.close()
         raise
     line.start(signalling, answer)
     return line

@@ -22,6 +22,8 @@ from turngap.model.sip_url import SipUrl, parse_sip_url
 if TYPE_CHECKING:
     from aiosipua import OutgoingCall, SipRequest, SipResponse
 
+    from turngap.caller.sip.udp import UdpSocket
+
 ANSWER_TIMEOUT_S = 30.0
 """A telephone rings for that long at most."""
 PING_TIMEOUT_S = 5.0
@@ -94,12 +96,11 @@ async def find_route(url: str) -> Route:
 class Signalling:
     """One call's signalling; `open` first, `close` last."""
 
-    def __init__(self, route: Route, port: int, on_bye: Callable[[], object]) -> None:
+    def __init__(self, route: Route, transport: UdpSocket, on_bye: Callable[[], object]) -> None:
         from aiosipua import SipUAC, SipUAS
-        from aiosipua.transport import UdpSipTransport
 
-        self._route, self._port = route, port
-        self._transport = UdpSipTransport(local_addr=(route.own, port))
+        self._route, self._transport = route, transport
+        self._own = f"{route.own}:{transport.local_addr[1]}"
         self._uac = SipUAC(self._transport)
         self._uas = SipUAS(self._transport, user_agent=_AGENT_NAME, uac=self._uac)
         self._uas.on_bye = lambda *_: on_bye()
@@ -111,10 +112,9 @@ class Signalling:
     @classmethod
     async def open(cls, route: Route, on_bye: Callable[[], object]) -> Self:
         """Bind a socket; `on_bye` is called when the agent hangs up."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # the library wants to know its port before
-            probe.bind((route.own, 0))
-            port = probe.getsockname()[1]
-        signalling = cls(route, port, on_bye)
+        from turngap.caller.sip.udp import UdpSocket
+
+        signalling = cls(route, await UdpSocket.bind(route.own), on_bye)
         await signalling._uas.start()
         dispatch = signalling._transport.on_message
 
@@ -137,7 +137,7 @@ class Signalling:
 
         user, password = os.environ.get(USER), os.environ.get(PASSWORD)
         self._call = call = self._uac.send_invite(
-            f"sip:{user or _AGENT_NAME}@{self._route.own}:{self._port}",
+            f"sip:{user or _AGENT_NAME}@{self._own}",
             self._route.target.uri,
             self._route.address,
             parse_sdp(write_offer(self._route.own, rtp_port)),
@@ -164,11 +164,11 @@ class Signalling:
         """Return whether anything answers an OPTIONS request."""
         from aiosipua import SipRequest
 
-        own = f"sip:{_AGENT_NAME}@{self._route.own}:{self._port}"
+        own = f"sip:{_AGENT_NAME}@{self._own}"
         request = SipRequest(method="OPTIONS", uri=self._route.target.uri)
         branch = f"z9hG4bK{os.urandom(8).hex()}"
         for name, value in (
-            ("Via", f"SIP/2.0/UDP {self._route.own}:{self._port};branch={branch};rport"),
+            ("Via", f"SIP/2.0/UDP {self._own};branch={branch};rport"),
             ("Max-Forwards", "70"),
             ("From", f"<{own}>;tag={os.urandom(4).hex()}"),
             ("To", f"<{self._route.target.uri}>"),
@@ -186,10 +186,9 @@ class Signalling:
         if bye is not None:
             await self._wait_for(bye, BYE_TIMEOUT_S)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the socket."""
-        if self._transport._udp_transport is not None:
-            self._transport._udp_transport.close()
+        await self._uas.stop()
 
     async def _wait_for(self, request: SipRequest, timeout_s: float) -> bool:
         """Return whether a request that was sent is answered in time; it is sent again meanwhile."""
@@ -241,7 +240,7 @@ async def check_answers(url: str) -> None:
     try:
         answered = await signalling.ping()
     finally:
-        signalling.close()
+        await signalling.close()
     if not answered:
         raise AgentError(
             f"{url} does not answer SIP over UDP within {PING_TIMEOUT_S:g} s; is the agent running, and its port right?"

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 from aiosipua import IncomingCall, SipUAS, negotiate_sdp
-from aiosipua.transport import UdpSipTransport
 from turngap.caller import alaw
+from turngap.caller.sip.udp import UdpSocket
 from turngap.model.records import Pcm16
 from turngap_agent.telephony import mulaw
 
@@ -50,19 +50,18 @@ class SipAgent(asyncio.DatagramProtocol):
         loop = asyncio.get_running_loop()
         media, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
         self._media = media
-        probe, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
-        port = probe.get_extra_info("sockname")[1]
-        probe.close()
-        uas = SipUAS(UdpSipTransport(local_addr=("127.0.0.1", port)))
+        transport = await UdpSocket.bind("127.0.0.1")
+        uas = SipUAS(transport)
         uas.on_invite, uas.on_bye = self._take, self._note_bye
         await uas.start()
         try:
-            yield f"sip:agent@127.0.0.1:{port}"
+            yield f"sip:agent@127.0.0.1:{transport.local_addr[1]}"
         finally:
             for task in self._tasks:
                 task.cancel()
             await uas.stop()
             media.close()
+            await asyncio.sleep(0)
 
     def _take(self, call: IncomingCall) -> None:
         self.headers.append(call.x_headers)
