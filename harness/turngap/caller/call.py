@@ -134,8 +134,8 @@ class _Call:
         """Open the stream, hold the conversation, close the stream; return the record."""
         try:
             try:
-                parameters = {"Call-Sid": self._names.call, **custom_parameters}
-                connection = await choose_opening(self._dialect.name, open_connection, parameters)(
+                opening = choose_opening(self._dialect.name, open_connection, self._names.call, custom_parameters)
+                connection = await opening(
                     url, headers, clock=self._clock, on_message=self._on_message, on_closed=self._on_closed
                 )
             except AgentError as error:

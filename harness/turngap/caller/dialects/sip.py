@@ -59,6 +59,10 @@ class SipDialect:
         """Nothing: the line ends with a BYE."""
         return ()
 
+    def read_plain_audio(self, message: AnyMessage) -> bytes | None:
+        """None: a packet has a header, and perhaps A-law."""
+        return None
+
     def parse(self, message: AnyMessage) -> tuple[AgentEvent, Sequence[tuple[str, str]]]:
         """The audio of an RTP packet."""
         if not isinstance(message, bytes):

@@ -147,6 +147,10 @@ async def open_sip_line(
     return line
 
 
-def choose_opening(dialect: str, otherwise: Callable[..., Any], parameters: Mapping[str, str]) -> Callable[..., Any]:
+def choose_opening(
+    dialect: str, otherwise: Callable[..., Any], call_sid: str, parameters: Mapping[str, str]
+) -> Callable[..., Any]:
     """Return what opens a line of that dialect: `otherwise` for all but SIP."""
-    return partial(open_sip_line, parameters=parameters) if dialect == SIP else otherwise
+    if dialect != SIP:
+        return otherwise
+    return partial(open_sip_line, parameters={"Call-Sid": call_sid, **parameters})
