@@ -12,29 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-from turngap.caller.call import place_call
-from turngap.caller.priority import raised_priority, short_collections
-from turngap.caller.scheduler import Scheduler
 from turngap.chaos.conversations import Callers, make_callers
-from turngap.chaos.judgement import find_gaps_ms
-from turngap.clock import SystemClock
-from turngap.processes.span_receiver import SpanReceiver
-from turngap.session.agent_processes import start_profile
 from turngap.session.preparation import fetch_weights
 from turngap_agent import profile as profiles
 from turngap_agent.errors import AgentError
 from turngap_agent.profile import Profile
 
+from benchmarks.agent_calls import open_agent
 from benchmarks.promises import (
     UNUSABLE,
     Promise,
@@ -54,7 +46,6 @@ CALM_S = 0.3
 IDLE_WITHIN_S = 10.0
 LEAST_WAVES = 8
 """That count, for a slope."""
-SPANS_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +56,8 @@ class Sample:
     """Placed so far."""
     answered: int
     """Of this wave."""
-    rss_kib: float
-    """Of the agent and the processes that it started."""
+    memory_kib: float
+    """Of the agent and the processes that it started: what is theirs alone, in memory or swapped out."""
     descriptors: int
     threads: int
     tasks: float
@@ -96,12 +87,21 @@ async def wait_idle(http: str) -> dict[str, float]:
     raise AgentError(f"{gauges['turngap_active_calls']:.0f} calls are left {IDLE_WITHIN_S:g} s after their end")
 
 
+def read_own_kib(pid: int) -> int:
+    """Return a process's anonymous memory in KiB: what it has allocated, in memory or swapped out.
+
+    Resident memory also has pages of files, code and weights, which the kernel drops and reads again as it likes.
+    """
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines())
+    return sum(int(lines[name].split()[0]) for name in ("RssAnon", "VmSwap"))
+
+
 def read_processes(pid: int) -> tuple[float, int, int]:
-    """Return resident memory in KiB, descriptors and threads of a process and of those that it started."""
+    """Return memory in KiB, descriptors and threads of a process and of those that it started."""
     own = psutil.Process(pid)
     tree = [own, *own.children(recursive=True)]
     return (
-        sum(process.memory_info().rss for process in tree) / 1024,
+        float(sum(read_own_kib(process.pid) for process in tree)),
         sum(process.num_fds() for process in tree),
         sum(process.num_threads() for process in tree),
     )
@@ -113,42 +113,15 @@ async def soak(profile: Profile, callers: Callers, calls: int, at_once: int, sec
     Raises:
         AgentError: the agent did not start, or a call did not end.
     """
-    clock, samples, placed = SystemClock(), list[Sample](), 0
-    data = profile.model_dump(mode="json")
-    data["limits"]["simultaneous_calls"] = max(at_once, profile.limits.simultaneous_calls)
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="turngap-soak-")))
-        receiver = await SpanReceiver.start(folder / "spans.jsonl")
-        stack.push_async_callback(receiver.stop)
-        limit_s = profile.limits.ready_within_s
-        agent = await start_profile(data, folder, endpoint=receiver.endpoint, timeout_s=limit_s)
-        stack.push_async_callback(agent.stop)
+    samples, placed = list[Sample](), 0
+    async with open_agent(profile, callers, at_once) as opened:
+        agent, clock = opened.agent, opened.clock
         assert agent.pid is not None
         assert agent.ready.http is not None
-        stack.enter_context(raised_priority())
-        scheduler = await stack.enter_async_context(Scheduler(clock).running())
-        stack.enter_context(short_collections())
-
-        async def call(index: int) -> float | None:
-            planned, clips = callers.plan(index, None, 1)
-            parameters = callers.parameters(1)
-            record = await place_call(
-                agent.ready.url,
-                planned,
-                clips,
-                clock=clock,
-                scheduler=scheduler,
-                seed=1,
-                custom_parameters=parameters,
-                auth_token="",
-            )
-            await receiver.collect(record.call_sid, SPANS_TIMEOUT_S)
-            return (find_gaps_ms(record) or [None])[0]
-
         started_ns = clock.now_ns()
         while placed < calls and clock.now_ns() - started_ns < seconds * 1e9:
             wave = range(placed, min(placed + at_once, calls))
-            answers = await asyncio.gather(*map(call, wave))
+            answers = await asyncio.gather(*map(opened.place, wave))
             placed += len(wave)
             gauges = await wait_idle(agent.ready.http)
             gaps = [gap for gap in answers if gap is not None]
@@ -170,7 +143,7 @@ def judge(samples: Sequence[Sample], calls: int) -> list[Promise]:
     kept = skip_warm_up(samples)
     answered = sum(sample.answered for sample in samples)
     at = [float(sample.calls) for sample in kept]
-    memory = fit_slope(at, [sample.rss_kib for sample in kept])
+    memory = fit_slope(at, [sample.memory_kib for sample in kept])
     gaps = [(place, sample.gap_ms) for place, sample in zip(at, kept, strict=True) if sample.gap_ms is not None]
     first, last = kept[0], kept[-1]
     promises = [
@@ -231,7 +204,7 @@ def main() -> int:
     rows = [
         (
             str(sample.calls),
-            f"{sample.rss_kib / 1024:.1f}",
+            f"{sample.memory_kib / 1024:.1f}",
             str(sample.descriptors),
             str(sample.threads),
             f"{sample.tasks:.0f}",

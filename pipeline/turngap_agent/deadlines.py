@@ -3,7 +3,7 @@
 Each call runs in a task of its own. At the deadline the task is cancelled and not waited for, so that neither an engine
 that ignores its cancellation nor one whose thread is stuck holds the turn. What an engine returns is checked before it
 is used. A call that has had no answer when a fresh engine takes the place of the one it waits for is begun again there,
-within its own deadline.
+with its deadline anew: `deadlines.silence_ms` bounds what a caller waits in all.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ Raises:
 """
 
 
-class FaultKind(StrEnum):
-    """What an engine did."""
+class EngineFailure(StrEnum):
+    """How an engine failed; what is injected on purpose is a `telephony.faults.FaultKind`."""
 
     RAISED = "raised"
     DEADLINE = "deadline"
@@ -52,7 +52,7 @@ class FaultKind(StrEnum):
 class StageError(EngineError):
     """An engine of `stage` failed; the turn is lost, the call is not."""
 
-    def __init__(self, message: str, stage: EngineKind, kind: FaultKind, deadline_ms: float | None = None) -> None:
+    def __init__(self, message: str, stage: EngineKind, kind: EngineFailure, deadline_ms: float | None = None) -> None:
         super().__init__(message, code=f"engine.{kind}")
         self.stage, self.kind, self.deadline_ms = stage, kind, deadline_ms
 
@@ -142,7 +142,9 @@ class Guard:
                 if not task.done():
                     await abandon(task, 0)
                 outcome = _outcome(task, late(stage, limit_ms, key))
-                if not moves and not (task.done() and outcome.error is not None and self._overseer.is_out(stage)):
+                if moves:
+                    until_s = loop.time() + limit_ms / 1000
+                elif not (task.done() and outcome.error is not None and self._overseer.is_out(stage)):
                     break
         try:
             result = _use(stage, outcome, check)
@@ -189,6 +191,7 @@ class Guard:
                 if outcome.moves or (empty and outcome.failed and self._overseer.is_out(stage)):
                     await pump.close(0)
                     pump = None
+                    left_s = limit_ms / 1000 if outcome.moves else left_s
                     continue
                 if outcome.ended:
                     break
@@ -224,11 +227,11 @@ class Guard:
 def late(stage: EngineKind, limit_ms: float, key: str) -> StageError:
     """Return the fault of an engine that missed the deadline `key`."""
     message = f"{stage}: no answer within {limit_ms:g} ms (deadlines.{key})"
-    return StageError(message, stage, FaultKind.DEADLINE, limit_ms)
+    return StageError(message, stage, EngineFailure.DEADLINE, limit_ms)
 
 
 def _raise_nothing(stage: EngineKind) -> Never:
-    raise StageError(f"{stage}: the engine returned nothing", stage, FaultKind.NOTHING)
+    raise StageError(f"{stage}: the engine returned nothing", stage, EngineFailure.NOTHING)
 
 
 def _outcome(task: asyncio.Task[Outcome[Any]], late: StageError) -> Outcome[Any]:
@@ -245,8 +248,8 @@ def _use(stage: EngineKind, outcome: Outcome[Any], check: Check[Item]) -> Item:
             raise error
         text = one_line(error, _MOST_CHARACTERS)
         message = text if isinstance(error, EngineError) else f"{stage}: {type(error).__name__}: {text}"
-        raise StageError(message, stage, FaultKind.RAISED) from error
+        raise StageError(message, stage, EngineFailure.RAISED) from error
     try:
         return check(outcome.value)
     except Exception as error:  # a value may fail in any way where it is looked at
-        raise StageError(f"{stage}: the engine returned {error}", stage, FaultKind.GARBAGE) from error
+        raise StageError(f"{stage}: the engine returned {error}", stage, EngineFailure.GARBAGE) from error

@@ -82,7 +82,7 @@ class Pump:
         self._asked = asyncio.Event()
         self._answered: asyncio.Future[Outcome[Any]] | None = None
         self._closed = False
-        self._task = asyncio.create_task(self._run(start, watched))
+        self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(start, watched))
 
     async def ask(
         self, within_s: float, change: Callable[[], asyncio.Future[bool]] | None = None
@@ -91,23 +91,27 @@ class Pump:
 
         `change` as in `wait_for_any`.
         """
-        if within_s <= 0:  # an item that is there at once would be taken all the same
+        task = self._task
+        if within_s <= 0 or task is None:  # an item that is there at once would be taken all the same
             return None
         self._answered = asyncio.get_running_loop().create_future()
         self._asked.set()
-        either: set[asyncio.Future[Any]] = {self._answered, self._task}
+        either: set[asyncio.Future[Any]] = {self._answered, task}
         if await wait_for_any(either, within_s, change):
             return Outcome(moves=True)
         if self._answered.done():
             return self._answered.result()
         cancelled = asyncio.CancelledError("the engine cancelled the call")
-        return Outcome(error=cancelled) if self._task.done() else None
+        return Outcome(error=cancelled) if task.done() else None
 
     async def close(self, within_s: float) -> None:
         """Stop reading, and close the stream; wait for that no longer than `within_s`."""
         self._closed = True
-        if not self._task.done():
-            await abandon(self._task, within_s)
+        # A task that was cancelled keeps the frames in which that happened, and they keep this object: who made the stream
+        # would be freed by the garbage collector alone.
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            await abandon(task, within_s)
 
     async def _run(self, start: Callable[[], AsyncIterator[Any]], watched: Meter) -> None:
         meter.CURRENT.set(watched)

@@ -20,6 +20,7 @@ A command prints the message and exits with `exit_code`. Programs read `code` in
 from __future__ import annotations
 
 import errno
+import traceback
 from typing import ClassVar
 
 MOST_CHARACTERS = 1000
@@ -120,6 +121,22 @@ def format_error(message: str) -> str:
 def one_line(error: BaseException, limit: int | None = None) -> str:
     """Return the message of `error` on one line of at most `limit` characters; its class name where it has none."""
     return " ".join(str(error).split())[:limit] or type(error).__name__
+
+
+def release_frames(error: BaseException) -> None:
+    """Clear the frames that an error, its causes and those of its group have passed through; they must have ended.
+
+    Such frames refer to each other and to the error. What they hold would be freed by the garbage collector alone.
+    """
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        waiting += [other for other in (one.__cause__, one.__context__) if other is not None]
+        waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
 
 
 def write_error(what: str, error: OSError) -> TurngapError:

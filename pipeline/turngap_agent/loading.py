@@ -64,7 +64,7 @@ class Engines:
 
     async def close(self) -> None:
         """Close all of them, even if one raises or hangs; the first error is raised after all have been closed."""
-        await _close_all((self.vad, self.turn, self.stt, self.llm, self.tts, self.gpu))
+        await close_all((self.vad, self.turn, self.stt, self.llm, self.tts, self.gpu))
 
 
 async def load(profile: Profile, wrap: Wrap | None = None) -> Engines:
@@ -105,7 +105,7 @@ async def load(profile: Profile, wrap: Wrap | None = None) -> Engines:
             await gpu.check()
     except BaseException:
         with contextlib.suppress(Exception):  # the error that stopped the loading is the one to report
-            await _close_all((*loaded.values(), gpu))
+            await close_all((*loaded.values(), gpu))
         raise
     models = {stage: engine.describe() for stage, engine in loaded.items()}
     engines = Engines(**loaded, models=models, memory_mib=held, gpu=gpu, settings=resolved, wrap=wrap)
@@ -145,7 +145,7 @@ def _note_held(held: dict[str, float], section: str, gpu: Sharing | None, before
     return before
 
 
-async def _close_all(engines: Iterable[Any]) -> None:
+async def close_all(engines: Iterable[Any]) -> None:
     """Close them, and leave those that do not close in time."""
     first: BaseException | None = None
     for engine in engines:

@@ -3,7 +3,8 @@
 An engine whose native code never returns holds its thread: nothing can end it but the process. It is abandoned with
 its thread and its memory, and a fresh one is built from the same settings, if memory allows. Calls that wait for the
 stuck one, or come meanwhile, are answered by the fresh one if it is ready within their deadlines; where the first one
-took longer than that to load, they fail at once, and their callers hear an apology.
+took longer than that to load, they fail at once, and their callers hear an apology. A spare (`spares`) takes its place
+at once.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
-from turngap_agent import clock, loading, memory
-from turngap_agent.deadlines import FaultKind, Overseer, StageError
+from turngap_agent import clock, memory
+from turngap_agent.deadlines import EngineFailure, Overseer, StageError
 from turngap_agent.engines import EngineKind, EngineSettings, Placement
-from turngap_agent.errors import one_line
+from turngap_agent.errors import EngineError, TurngapError, one_line
 from turngap_agent.gpu.usage import read_memory
 from turngap_agent.loading import Engines
 from turngap_agent.meter import Meter
 from turngap_agent.profile import Profile
+from turngap_agent.spares import Spares, build_engine
 from turngap_agent.telemetry.metrics import Metrics
 
 MISSES = 3
@@ -50,7 +52,7 @@ class Replacements(Overseer):
     """Watches the engines of one agent."""
 
     def __init__(self, profile: Profile, engines: Engines, metrics: Metrics) -> None:
-        self._engines, self._metrics = engines, metrics
+        self._engines, self._metrics, self._spares = engines, metrics, Spares(engines)
         self._limits = profile.deadlines
         self._ready_within_s = profile.limits.ready_within_s
         self._misses: Counter[EngineKind] = Counter()
@@ -79,7 +81,7 @@ class Replacements(Overseer):
     def check(self, stage: EngineKind) -> None:
         """Raise a StageError (`REPLACED`) if the stage is out of service."""
         if stage in self._out:
-            raise StageError(f"{stage}: its engine was stuck, and is being replaced", stage, FaultKind.REPLACED)
+            raise StageError(f"{stage}: its engine was stuck, and is being replaced", stage, EngineFailure.REPLACED)
 
     async def wait_ready(self, stage: EngineKind, within_s: float) -> None:
         """Wait for the fresh engine of a stage that is out of service, if it should be ready in time.
@@ -141,11 +143,24 @@ class Replacements(Overseer):
         """Watch an engine that still works for a call that was cancelled."""
         self._watch(stage, work, within_ms + self._limits.stuck_ms)
 
+    async def keep_spares(self) -> None:
+        """Build the spare engines that the profile wants.
+
+        Raises:
+            EngineError: the memory does not allow one, or it does not load.
+        """
+        for stage in self._limits.spares:
+            settings = self._engines.settings[stage]
+            if (problem := self._find_problem(stage, settings)) is not None:
+                raise EngineError(f"deadlines.spares: {stage}: {problem}; leave it out")
+            await self._spares.add(stage, settings)
+
     async def close(self) -> None:
-        """Stop watching and building."""
+        """Stop watching and building; close the spares."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._spares.close()
 
     def _replace_if_waited_for(self, stage: EngineKind) -> None:
         """Have an engine replaced that is past a deadline, has answered nobody since, and is waited for by others."""
@@ -172,7 +187,8 @@ class Replacements(Overseer):
         if stage in self._out or engine is None or settings is None:
             return
         self._misses[stage] = 0
-        problem = None if isinstance(engine, Restarts) else self._find_problem(stage, settings)
+        has_spare = stage in self._spares
+        problem = None if has_spare or isinstance(engine, Restarts) else self._find_problem(stage, settings)
         if problem is not None:
             if stage not in self._lost:
                 _log.error("%s: the engine is stuck (%s), and is not replaced: %s", stage, reason, problem)
@@ -183,8 +199,10 @@ class Replacements(Overseer):
         self._lost.discard(stage)
         self._out.add(stage)
         self._late.pop(stage, None)
-        self._due_s[stage] = asyncio.get_running_loop().time() + self._engines.load_s.get(stage, 0.0)
-        _log.error("%s: the engine is stuck (%s); a fresh one is being built", stage, reason)
+        due_in_s = 0.0 if has_spare else self._engines.load_s.get(stage, 0.0)
+        self._due_s[stage] = asyncio.get_running_loop().time() + due_in_s
+        follows = "its spare takes its place" if has_spare else "a fresh one is being built"
+        _log.error("%s: the engine is stuck (%s); %s", stage, reason, follows)
         self._start(self._replace(stage, engine, settings))
 
     def _find_problem(self, stage: EngineKind, settings: EngineSettings) -> str | None:
@@ -209,7 +227,8 @@ class Replacements(Overseer):
                 if isinstance(engine, Restarts):
                     await engine.restart()
                 else:
-                    setattr(self._engines, stage, await self._build(stage, settings))
+                    fresh = self._spares.take(stage) or await build_engine(self._engines, stage, settings)
+                    setattr(self._engines, stage, fresh)
         except Exception as error:  # noqa: BLE001  # whatever a fresh engine raises, calls go on with apologies
             _log.error("%s: no fresh engine: %s: %s", stage, type(error).__name__, one_line(error))
             self._metrics.count_replacement(stage, "failed")
@@ -219,15 +238,23 @@ class Replacements(Overseer):
             took_s = (clock.now_ns() - started_ns) / 1e9
             _log.warning("%s: a fresh engine answers, after %.1f s", stage, took_s)
             self._metrics.count_replacement(stage, "replaced")
+            if stage in self._limits.spares:
+                self._start(self._keep_spare(stage, settings))
         finally:
             self._out.discard(stage)
             if (change := self._changes.pop(stage, None)) is not None and not change.done():
                 change.set_result(ready)
 
-    async def _build(self, stage: EngineKind, settings: EngineSettings) -> Any:
-        fresh, wrap = await loading.load_one(settings), self._engines.wrap
-        await loading.warm_up_one(settings, fresh)
-        return fresh if wrap is None else wrap(stage, fresh)
+    async def _keep_spare(self, stage: EngineKind, settings: EngineSettings) -> None:
+        """Build the next spare; without one the next stuck engine is replaced by one that has to load."""
+        problem = self._find_problem(stage, settings)
+        try:
+            if problem is None:
+                await self._spares.add(stage, settings)
+        except TurngapError as error:
+            problem = one_line(error)
+        if problem is not None:
+            _log.error("%s: no further spare: %s", stage, problem)
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -59,3 +59,10 @@ def test_lost_rows_are_counted_by_stage_and_fault():
 def test_no_row_is_no_promise_kept():
     """A run that injected nothing shows nothing."""
     assert len(broken({**DOCUMENT, "injected": 0, "survived": 0, "rows": []})) == 3
+
+
+def test_neighbours_of_a_killed_process_may_wait_for_the_next():
+    """That is promised: their gap is no harm. Of other faults it is."""
+    waited = {**ROW, "fault": "kill", "neighbour": {"median_gap_ms": 900.0}}
+    assert broken({**DOCUMENT, "rows": [waited] * 3}) == []
+    assert broken({**DOCUMENT, "rows": [waited, {**waited, "fault": "raise"}, ROW]}) != []

@@ -1,5 +1,6 @@
 """The soak's judgement: what is left of calls is found, and what the first calls fill is not."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ def make_samples(n: int = 60, kib_a_call: float = 0.0) -> list[Sample]:
         Sample(
             calls=8 * (wave + 1),
             answered=8,
-            rss_kib=90_000 - 4000 * max(0, 2 - wave) + kib_a_call * 8 * wave + noise[wave],
+            memory_kib=90_000 - 4000 * max(0, 2 - wave) + kib_a_call * 8 * wave + noise[wave],
             descriptors=12 - max(0, 2 - wave),
             threads=5,
             tasks=9,
@@ -47,7 +48,10 @@ def test_an_agent_that_keeps_nothing_holds_all_promises():
         ([*make_samples()[:-1], replace(make_samples()[-1], answered=7)], "calls answered"),
         ([replace(one, gap_ms=90 + one.calls / 10) for one in make_samples()], "growth of the gap"),
         ([replace(one, gap_ms=None) for one in make_samples()], "the gap does not grow"),
-        ([replace(one, rss_kib=one.rss_kib + 9000 * (wave % 9)) for wave, one in enumerate(make_samples())], "half of"),
+        (
+            [replace(one, memory_kib=one.memory_kib + 9000 * (wave % 9)) for wave, one in enumerate(make_samples())],
+            "half of",
+        ),
     ],
 )
 def test_each_promise_can_fail(spoilt, part):
@@ -61,3 +65,11 @@ def test_too_few_waves_are_refused_before_anything_starts(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["soak", "--calls", "20"])
     assert soak.main() == 2
     assert "10 waves or more" in capsys.readouterr().err
+
+
+def test_memory_is_what_a_process_has_allocated():
+    """32 MiB more are seen as 32 MiB; pages of files, which the kernel drops as it likes, are not counted."""
+    before_kib = soak.read_own_kib(os.getpid())
+    held = np.ones(32 << 20, np.uint8)
+    grown_kib = soak.read_own_kib(os.getpid()) - before_kib
+    assert held.nbytes / 1024 * 0.9 < grown_kib < held.nbytes / 1024 * 1.2

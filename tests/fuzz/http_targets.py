@@ -17,17 +17,18 @@ from turngap_agent.telemetry.metrics import LoopLag, Metrics
 
 from tests.fuzz.target import Target
 
-_TOKEN = "0123456789abcdef0123456789abcdef"
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 @functools.cache
-def _app(*, signed: bool) -> Any:
+def make_app(*, signed: bool) -> Any:
+    """Return the application of an agent that answers no calls."""
     lag = LoopLag()
     metrics = Metrics(lag, lambda: 0, lambda: 0)
     agent: Any = SimpleNamespace(
         profile=profile.load("scripted"), metrics=metrics, announcements={}, overseer=Overseer()
     )
-    return create_app(agent, Admission(2, _TOKEN if signed else None), lag)
+    return create_app(agent, Admission(2, TOKEN if signed else None), lag)
 
 
 def _read(data: bytes, _: Path) -> None:
@@ -52,7 +53,7 @@ def _read(data: bytes, _: Path) -> None:
         "server": ("127.0.0.1", 80),
     }
     for signed in (True, False):
-        status = asyncio.run(_ask(_app(signed=signed), dict(scope), body))
+        status = asyncio.run(_ask(make_app(signed=signed), dict(scope), body))
         assert status < 500, f"HTTP {status}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from turngap_agent import engine_tasks, meter
-from turngap_agent.deadlines import FaultKind, Guard, Overseer, StageError, StreamLimits
+from turngap_agent.deadlines import EngineFailure, Guard, Overseer, StageError, StreamLimits
 from turngap_agent.errors import EngineError
 from turngap_agent.meter import Meter
 
@@ -85,17 +85,21 @@ async def test_a_result_is_returned() -> None:
 @pytest.mark.parametrize(
     ("work", "kind", "words"),
     [
-        (hang, FaultKind.DEADLINE, r"stt: no answer within 20 ms \(deadlines.stt_ms\)"),
-        (lambda: raise_(EngineError("no memory")), FaultKind.RAISED, "no memory"),
-        (lambda: raise_(SystemExit(1)), FaultKind.RAISED, "stt: SystemExit: 1"),
-        (lambda: raise_(KeyboardInterrupt()), FaultKind.RAISED, "stt: KeyboardInterrupt: KeyboardInterrupt"),
-        (lambda: raise_(asyncio.CancelledError("a defect")), FaultKind.RAISED, "stt: CancelledError: the engine canc"),
-        (lambda: raise_(EngineError("x" * 100_000)), FaultKind.RAISED, "x" * 300),
-        (lambda: asyncio.sleep(0, "7"), FaultKind.GARBAGE, "stt: the engine returned '7'"),
-        (lambda: 7, FaultKind.RAISED, "stt: TypeError: "),
+        (hang, EngineFailure.DEADLINE, r"stt: no answer within 20 ms \(deadlines.stt_ms\)"),
+        (lambda: raise_(EngineError("no memory")), EngineFailure.RAISED, "no memory"),
+        (lambda: raise_(SystemExit(1)), EngineFailure.RAISED, "stt: SystemExit: 1"),
+        (lambda: raise_(KeyboardInterrupt()), EngineFailure.RAISED, "stt: KeyboardInterrupt: KeyboardInterrupt"),
+        (
+            lambda: raise_(asyncio.CancelledError("a defect")),
+            EngineFailure.RAISED,
+            "stt: CancelledError: the engine canc",
+        ),
+        (lambda: raise_(EngineError("x" * 100_000)), EngineFailure.RAISED, "x" * 300),
+        (lambda: asyncio.sleep(0, "7"), EngineFailure.GARBAGE, "stt: the engine returned '7'"),
+        (lambda: 7, EngineFailure.RAISED, "stt: TypeError: "),
     ],
 )
-async def test_whatever_an_engine_does_is_one_fault(work: Callable[[], Any], kind: FaultKind, words: str) -> None:
+async def test_whatever_an_engine_does_is_one_fault(work: Callable[[], Any], kind: EngineFailure, words: str) -> None:
     """With its kind, in one line, and the deadline only where it was missed."""
     fault, notes = await result(work)
     assert (fault.stage, fault.kind, fault.deadline_ms) == ("stt", kind, SOON_MS if kind == "deadline" else None)
@@ -109,7 +113,7 @@ async def test_an_engine_that_ignores_its_cancellation_is_not_waited_for() -> No
     ignoring.append(True)
     try:
         fault, _ = await result(ignore_cancellation)
-        assert fault.kind is FaultKind.DEADLINE
+        assert fault.kind is EngineFailure.DEADLINE
     finally:
         ignoring.clear()
         for task in tuple(engine_tasks._abandoned):
@@ -123,6 +127,11 @@ class Replacing(Notes):
         super().__init__()
         self.changed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.out = False
+        self.until_s: list[float] = []
+        """By when an engine that is asked has to answer."""
+
+    async def wait_ready(self, stage: str, within_s: float) -> None:
+        self.until_s.append(asyncio.get_running_loop().time() + within_s)
 
     def change(self, stage: str) -> asyncio.Future[bool]:
         return self.changed
@@ -136,7 +145,7 @@ class Replacing(Notes):
 
 
 async def test_a_call_that_waits_is_begun_again_on_a_fresh_engine() -> None:
-    """Within its deadline, and it is no fault; it stays where it is if there is no fresh engine."""
+    """Its deadline counts anew, and it is no fault; it stays where it is if there is no fresh engine."""
     overseer, engines = Replacing(), [hang, lambda: asyncio.sleep(0, 7)]
     task = asyncio.create_task(Guard(overseer).result("stt", LATE_MS, "stt_ms", lambda: engines.pop(0)(), number))
     await wait_until(lambda: len(engines) == 1)
@@ -145,6 +154,8 @@ async def test_a_call_that_waits_is_begun_again_on_a_fresh_engine() -> None:
     assert len(engines) == 1
     overseer.replace()
     assert await task == 7
+    first_s, second_s = overseer.until_s
+    assert second_s - first_s >= 0.01
     assert (overseer.answers, overseer.faults) == (["stt"], [])
 
 
@@ -162,8 +173,11 @@ async def test_a_stream_is_begun_again_only_before_its_first_item() -> None:
     source = Guard(overseer).stream("llm", LIMITS, lambda: streams.pop(0), number, lambda item: item == 0)
     first = asyncio.create_task(anext(source))
     await wait_until(lambda: len(streams) == 2)
+    await asyncio.sleep(0.01)
     overseer.replace()
     assert await first == 1
+    first_s, second_s = overseer.until_s
+    assert second_s - first_s >= 0.01
     overseer.replace()
     assert await anext(source) == 2
     with pytest.raises(StageError, match="no answer within 20 ms"):
@@ -226,18 +240,18 @@ async def endless() -> AsyncIterator[int]:
 @pytest.mark.parametrize(
     ("start", "limits", "items", "kind", "words"),
     [
-        (lambda: stream(end=hang), FIRST, [], FaultKind.DEADLINE, "first_ms"),
-        (lambda: stream(1, end=hang), LIMITS, [1], FaultKind.DEADLINE, "next_ms"),
-        (lambda: stream(), LIMITS, [], FaultKind.NOTHING, "nothing"),
-        (lambda: stream(0), LIMITS, [0], FaultKind.NOTHING, "nothing"),
-        (lambda: stream(1, "x"), LIMITS, [1], FaultKind.GARBAGE, "'x'"),
-        (lambda: stream(1, end=lambda: raise_(EngineError("it broke"))), LIMITS, [1], FaultKind.RAISED, "it broke"),
-        (lambda: stream(1, end=lambda: raise_(SystemExit())), LIMITS, [1], FaultKind.RAISED, "SystemExit"),
-        (lambda: 7, LIMITS, [], FaultKind.RAISED, "TypeError"),
+        (lambda: stream(end=hang), FIRST, [], EngineFailure.DEADLINE, "first_ms"),
+        (lambda: stream(1, end=hang), LIMITS, [1], EngineFailure.DEADLINE, "next_ms"),
+        (lambda: stream(), LIMITS, [], EngineFailure.NOTHING, "nothing"),
+        (lambda: stream(0), LIMITS, [0], EngineFailure.NOTHING, "nothing"),
+        (lambda: stream(1, "x"), LIMITS, [1], EngineFailure.GARBAGE, "'x'"),
+        (lambda: stream(1, end=lambda: raise_(EngineError("it broke"))), LIMITS, [1], EngineFailure.RAISED, "it broke"),
+        (lambda: stream(1, end=lambda: raise_(SystemExit())), LIMITS, [1], EngineFailure.RAISED, "SystemExit"),
+        (lambda: 7, LIMITS, [], EngineFailure.RAISED, "TypeError"),
     ],
 )
 async def test_whatever_a_stream_does_is_one_fault_after_its_items(
-    start: Any, limits: StreamLimits, items: list[int], kind: FaultKind, words: str
+    start: Any, limits: StreamLimits, items: list[int], kind: EngineFailure, words: str
 ) -> None:
     """The items before it are passed on."""
     found, fault, notes = await read(start, limits)
@@ -248,7 +262,7 @@ async def test_whatever_a_stream_does_is_one_fault_after_its_items(
 async def test_items_without_content_are_no_answer() -> None:
     """A stream of nothing but them misses the deadline of the first item."""
     _, fault, _ = await read(endless, FIRST)
-    assert (fault.kind, "first_ms" in str(fault)) == (FaultKind.DEADLINE, True)
+    assert (fault.kind, "first_ms" in str(fault)) == (EngineFailure.DEADLINE, True)
 
 
 async def test_a_reader_that_pauses_is_not_the_engines_delay() -> None:

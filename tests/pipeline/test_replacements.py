@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from turngap_agent import deadlines, loading, memory, profile, replacements, tracing, worker
-from turngap_agent.deadlines import FaultKind, StageError
+from turngap_agent.deadlines import EngineFailure, StageError
 from turngap_agent.engines import Placement
-from turngap_agent.errors import EngineError
+from turngap_agent.errors import EngineError, ProfileError
 from turngap_agent.gpu.usage import Memory
 from turngap_agent.loading import Engines
 from turngap_agent.meter import Meter
@@ -252,7 +253,66 @@ async def test_nothing_is_asked_of_an_engine_that_is_being_replaced(monkeypatch)
         watched.replacements.note_fault(LATE, Meter())
     with pytest.raises(StageError) as refused:
         watched.replacements.check("stt")
-    assert (refused.value.stage, refused.value.kind) == ("stt", FaultKind.REPLACED)
+    assert (refused.value.stage, refused.value.kind) == ("stt", EngineFailure.REPLACED)
     watched.replacements.check("llm")
     await watched.replacements.close()
     assert watched.replacements._tasks == set()
+
+
+async def test_a_spare_takes_the_place_of_a_stuck_engine_at_once(monkeypatch) -> None:
+    """Nothing is loaded before that; the next spare is built afterwards, and closing closes it."""
+    watched, closed = Watched("deadlines.spares=[stt]"), []
+
+    async def close(engine: Any) -> None:
+        closed.append(engine)
+
+    monkeypatch.setattr(ScriptedSpeechToText, "close", close)
+    await watched.replacements.keep_spares()
+    may_build, build = asyncio.Event(), loading.load_one
+
+    async def load_one(settings: Any) -> Any:
+        await may_build.wait()
+        return await build(settings)
+
+    monkeypatch.setattr(loading, "load_one", load_one)
+    for _ in range(MISSES):
+        watched.replacements.note_fault(LATE, Meter())
+    await wait_until(lambda: not watched.replacements.problem)
+    second = watched.engines.stt
+    assert second is not watched.first
+    assert watched.count("replaced") == 1
+    may_build.set()
+    await watched.settled()
+    await watched.miss()
+    assert watched.engines.stt not in (watched.first, second)
+    await watched.replacements.close()
+    assert len(closed) == 1
+    assert closed[0] is not watched.engines.stt
+
+
+async def test_a_spare_needs_memory(monkeypatch, caplog) -> None:
+    """Without it the agent does not start; later, the next stuck engine is replaced by one that has to load."""
+    monkeypatch.setattr(memory, "available_mib", lambda: NEEDED_MIB - 1)
+    watched = Watched("deadlines.spares=[stt]")
+    with pytest.raises(EngineError, match=r"deadlines\.spares: stt: it needs 381 MiB of memory, .* leave it out"):
+        await watched.replacements.keep_spares()
+    monkeypatch.setattr(memory, "available_mib", lambda: NEEDED_MIB)
+    await watched.replacements.keep_spares()
+    monkeypatch.setattr(memory, "available_mib", lambda: NEEDED_MIB - 1)
+    await watched.miss()
+    assert (watched.count("replaced"), watched.count("refused")) == (1, 0)
+    assert "stt: no further spare: it needs 381 MiB" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (("deadlines.spares=[turn]",), "turn: this profile loads no such engine"),
+        (("deadlines.spares=[llm]", "llm.own_process=true"), "llm: scripted works in another process"),
+    ],
+)
+def test_a_spare_is_of_an_engine_in_the_agents_process(overrides: tuple[str, ...], part: str) -> None:
+    """Otherwise the profile is refused, in one line."""
+    with pytest.raises(ProfileError, match=re.escape(part)) as refused:
+        profile.load("scripted", overrides)
+    assert "\n" not in str(refused.value)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 from turngap_agent import loading, meter, profile
-from turngap_agent.deadlines import FaultKind, StageError, late
+from turngap_agent.deadlines import EngineFailure, StageError, late
 from turngap_agent.loading import Engines
 from turngap_agent.meter import Meter
 from turngap_agent.replacements import Replacements
@@ -69,6 +69,31 @@ async def test_a_neighbour_does_not_notice_a_stuck_engine(serve) -> None:
     assert (replaced, failed) == (1, 1)
 
 
+async def test_with_a_spare_a_neighbour_waits_and_hears_no_apology(serve, monkeypatch) -> None:
+    """It asked soon after the stuck call, and a fresh engine would take for ever to load: its deadline counts anew."""
+    stuck = StuckSpeechToText()
+    limits = ("deadlines.stt_ms=1000", "deadlines.silence_ms=30000", "deadlines.spares=[stt]")
+
+    async def load_one(settings: object) -> object:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serve(*limits, stt=stuck) as served, served.phone("1") as one, served.phone("2") as other:
+        await served.agent.overseer.keep_spares()
+        monkeypatch.setattr(loading, "load_one", load_one)
+        await one.ask()
+        await wait_until(lambda: stuck.asked)
+        await asyncio.sleep(0.5)
+        await other.ask()
+        _, sorry = await one.reply()
+        _, answer = await other.reply()
+        for phone in (one, other):
+            await phone.hang_up()
+        await served.idle()
+    apology = b"".join(served.agent.announcements["apology"])
+    assert [audio == apology for audio in (sorry, answer)] == [True, False]
+
+
 async def test_a_late_engine_is_replaced_when_others_wait_for_it(overseen) -> None:
     """Not while nobody does, and not if another call was answered since: then it is busy, and not stuck."""
     overseer, engines = overseen
@@ -103,7 +128,7 @@ async def test_calls_wait_for_a_fresh_engine_only_if_it_is_due(overseen, monkeyp
         overseer._begin(stage, "for a test")
     with pytest.raises(StageError) as refused:
         await overseer.wait_ready("llm", WITHIN_S)
-    assert refused.value.kind is FaultKind.REPLACED
+    assert refused.value.kind is EngineFailure.REPLACED
     waiting = asyncio.create_task(overseer.wait_ready("stt", WITHIN_S))
     await asyncio.sleep(0.01)
     assert not waiting.done()

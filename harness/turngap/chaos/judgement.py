@@ -15,6 +15,7 @@ from turngap_agent.tracing import Span
 from turngap.caller.onset import LEVEL_FRAME_NS, audible_frames, find_onset
 from turngap.caller.playout import played_segments
 from turngap.clock import to_ms
+from turngap.model.plural import plural
 from turngap.model.records import CallEnd, CallRecord, Spoken
 
 MOST_SILENCE_MS = 5000.0
@@ -41,6 +42,8 @@ class NeighbourFigures:
     turns: int
     """Those that ended before the other call did."""
     answered: int
+    apologised: int
+    """Those after which an apology was heard, or a polite end."""
     median_gap_ms: float | None
     worst_gap_ms: float | None
     longest_silence_ms: float
@@ -123,12 +126,14 @@ def list_reasons(
     *,
     struck: bool,
     end: CallEnd,
+    excused: bool = False,
     death: str = "",
 ) -> tuple[str, ...]:
     """Return why a call counts as lost, a clause each.
 
     It has to end with speech or a polite end, nobody may hear silence for over 5 s, the neighbour's turns have to be
-    answered, and so does the next call. A fault that did not strike shows nothing.
+    answered, and so does the next call. A fault that did not strike shows nothing. Where the neighbour is `excused`,
+    as it shares a process that was killed, an apology or a polite end will do.
     """
     reasons = []
     if death:
@@ -143,8 +148,10 @@ def list_reasons(
         reasons.append(f"the last that the caller heard: {heard[-1]}")
     if silence_ms > MOST_SILENCE_MS:
         reasons.append(f"{silence_ms / 1000:.1f} s of silence")
-    if neighbour.answered < neighbour.turns or not neighbour.turns:
-        reasons.append(f"the neighbour had {neighbour.answered} of {neighbour.turns} turns answered")
+    served = neighbour.answered + (neighbour.apologised if excused else 0)
+    if served < neighbour.turns or not neighbour.turns:
+        sorry = f", {plural(neighbour.apologised, 'apology', 'apologies')}" if neighbour.apologised else ""
+        reasons.append(f"the neighbour had {neighbour.answered} of {neighbour.turns} turns answered{sorry}")
     if neighbour.longest_silence_ms > MOST_SILENCE_MS:
         reasons.append(f"the neighbour heard {neighbour.longest_silence_ms / 1000:.1f} s of silence")
     if next_call != Heard.ANSWER:
@@ -160,14 +167,24 @@ def make_row(
     next_call: tuple[str, float | None, float],
     *,
     struck: bool,
+    excused: bool = False,
     death: str = "",
 ) -> ChaosRow:
-    """Return the row of one fault. `death` says how the agent died, if it did.
+    """Return the row of one fault. `excused` as in `list_reasons`; `death` says how the agent died, if it did.
 
     `next_call`: what was heard, the gap, and how long after the faulty call it began, both in ms.
     """
     heard, silence_ms = list_heard(record, spans), longest_silence_ms(record)
-    reasons = list_reasons(heard, silence_ms, neighbour, next_call[0], struck=struck, end=record.end, death=death)
+    reasons = list_reasons(
+        heard,
+        silence_ms,
+        neighbour,
+        next_call[0],
+        struck=struck,
+        end=record.end,
+        excused=excused,
+        death=death,
+    )
     return ChaosRow(
         stage=fault.stage,
         fault=fault.kind,
@@ -204,6 +221,7 @@ def measure_neighbour(record: CallRecord, spans: Sequence[Span]) -> NeighbourFig
     return NeighbourFigures(
         turns=turns,
         answered=sum(one is Heard.ANSWER for one in heard[:turns]),
+        apologised=sum(one in (Heard.APOLOGY, Heard.POLITE_END) for one in heard[:turns]),
         median_gap_ms=known[len(known) // 2] if known else None,
         worst_gap_ms=known[-1] if known else None,
         longest_silence_ms=longest_silence_ms(record),

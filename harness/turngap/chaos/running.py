@@ -20,9 +20,9 @@ from turngap.caller.priority import raised_priority, short_collections
 from turngap.caller.scheduler import Scheduler
 from turngap.chaos.conversations import NEIGHBOUR_TURNS, Callers
 from turngap.chaos.judgement import ChaosRow, Heard, find_gaps_ms, list_heard, make_row, measure_neighbour
-from turngap.chaos.plan import ChaosRequest
+from turngap.chaos.plan import ChaosRequest, list_stages
 from turngap.clock import NS_PER_MS, Clock, to_ms
-from turngap.model.records import CallRecord
+from turngap.model.records import CallEnd, CallRecord
 from turngap.processes.agent import RunningAgent
 from turngap.processes.span_receiver import SpanReceiver
 from turngap.scenario import PlannedCall
@@ -56,6 +56,8 @@ class ChaosRun:
     alone_gap_ms: float | None = None
     """The median gap of a call with no fault and no neighbour, before the first fault."""
     _calls: int = 0
+    alone_known: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once that was measured: until then no other agent is started."""
 
     async def run(self) -> None:
         """Inject all faults.
@@ -78,8 +80,8 @@ class ChaosRun:
                 ]
                 try:
                     async with asyncio.TaskGroup() as group:
-                        for line in lines:
-                            group.create_task(line.work(queue))
+                        for number, line in enumerate(lines):
+                            group.create_task(line.work(queue, first=number == 0))
                 except BaseExceptionGroup as group_of_errors:
                     raise group_of_errors.exceptions[0] from None
 
@@ -97,16 +99,19 @@ class _Line:
         self._agent: RunningAgent | None = None
         self._log_read = 0
 
-    async def work(self, queue: deque[tuple[int, Fault]]) -> None:
-        """Inject faults until there are none left."""
+    async def work(self, queue: deque[tuple[int, Fault]], *, first: bool) -> None:
+        """Inject faults until there are none left; the first line measures the gap without a fault, alone."""
         self._folder.mkdir()
         try:
+            if not first:
+                await self._run.alone_known.wait()
             while queue and not self._run.stop.is_set():
                 number, fault = queue.popleft()
                 row = await self._inject(fault)
                 self._run.rows[number] = row
                 self._run.show_row(row)
         finally:
+            self._run.alone_known.set()  # whatever ended it, nobody waits for it any more
             await self._stop_agent()
 
     async def _inject(self, fault: Fault) -> ChaosRow:
@@ -120,7 +125,8 @@ class _Line:
                 self._run.next_index(), fault.moment, 2 if fault.moment is Moment.FIRST_WORD else 3
             )
             record, spans = await self._call(*planned, format_parameters(fault))
-            await asyncio.wait({died}, timeout=DEATH_NOTICE_S)
+            if record.end is not CallEnd.COMPLETED:
+                await asyncio.wait({died}, timeout=DEATH_NOTICE_S)
             beside.cancel()  # a call that is cancelled ends and returns its record
             neighbour = measure_neighbour(*await beside)
             next_call = await self._call_until_answered(fault, died)
@@ -128,7 +134,8 @@ class _Line:
             beside.cancel()
             death = died.result() if died.done() else ""
             died.cancel()
-        row = make_row(fault, record, spans, neighbour, next_call, struck=self._has_struck(fault), death=death)
+        struck, excused = self._has_struck(fault), self._takes_process(fault)
+        row = make_row(fault, record, spans, neighbour, next_call, struck=struck, excused=excused, death=death)
         # A thread that is stuck stays until its process ends, and what is not as it should be would spoil the next row.
         if fault.kind is FaultKind.STUCK or not row.survived:
             await self._stop_agent()
@@ -192,12 +199,17 @@ class _Line:
         if gap_ms is None:
             raise AgentError(f"the agent answers no call even without a fault ({heard}); see turngap run")
         self._run.alone_gap_ms = self._run.alone_gap_ms or (await self._call_again())[1]
+        self._run.alone_known.set()
         return self._agent
 
     async def _stop_agent(self) -> None:
         agent, self._agent = self._agent, None
         if agent is not None:
             await agent.stop(grace_s=1.0)
+
+    def _takes_process(self, fault: Fault) -> bool:
+        """Return whether the fault ends an engine's process: until the next is warm, neighbours hear an apology."""
+        return fault.kind in (FaultKind.KILL, FaultKind.STUCK) and list_stages(self._run.request.profile)[fault.stage]
 
     def _has_struck(self, fault: Fault) -> bool:
         """Return whether the agent's log says that the fault was injected since the last time."""

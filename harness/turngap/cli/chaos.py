@@ -11,7 +11,7 @@ from rich.table import Table
 from turngap_agent.errors import HarnessError
 
 from turngap.chaos.conversations import make_callers
-from turngap.chaos.judgement import ChaosRow
+from turngap.chaos.judgement import ChaosRow, NeighbourFigures
 from turngap.chaos.plan import ChaosRequest
 from turngap.chaos.running import ChaosRun
 from turngap.cli.run import print_document, print_error
@@ -90,7 +90,6 @@ def print_rows(rows: Sequence[ChaosRow], alone_gap_ms: float | None, console: Co
     for column in ("stage", "fault", "moment", "", "heard", "silence", "neighbour", "next call", ""):
         table.add_column(column, overflow="fold")
     for row in sorted(rows, key=lambda row: (row.stage, row.fault, row.times, row.moment)):
-        worst = row.neighbour.worst_gap_ms
         table.add_row(
             row.stage,
             row.fault,
@@ -98,7 +97,7 @@ def print_rows(rows: Sequence[ChaosRow], alone_gap_ms: float | None, console: Co
             row.times,
             ", ".join(row.heard),
             f"{row.longest_silence_ms:.0f} ms",
-            f"{row.neighbour.answered}/{row.neighbour.turns}, {'–' if worst is None else f'{worst:.0f} ms'}",
+            _describe_neighbour(row.neighbour),
             row.next_call if row.next_gap_ms is None else f"{row.next_call}, {row.next_gap_ms:.0f} ms",
             "survived" if row.survived else "LOST: " + "; ".join(row.reasons),
         )
@@ -108,3 +107,9 @@ def print_rows(rows: Sequence[ChaosRow], alone_gap_ms: float | None, console: Co
     console.print(
         f"{len(rows)} injected, {survived} survived, {len(rows) - survived} lost{alone}", highlight=False, markup=False
     )
+
+
+def _describe_neighbour(figures: NeighbourFigures) -> str:
+    sorry = f", {plural(figures.apologised, 'apology', 'apologies')}" if figures.apologised else ""
+    worst = "–" if figures.worst_gap_ms is None else f"{figures.worst_gap_ms:.0f} ms"
+    return f"{figures.answered}/{figures.turns}{sorry}, {worst}"

@@ -106,6 +106,7 @@ class ReadAhead:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None  # its frames keep this object
         if isinstance(llm := self._engines.llm, ReadsAhead):
             llm.forget(self._call_block)
 
@@ -138,6 +139,7 @@ class ContextPreparation:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None  # its frames keep this object
 
     async def _prepare(self, tts: PreparesContext, context: tuple[ContextUtterance, ...]) -> None:
         CURRENT.set(Meter())  # it is started by an attempt's task, and is no work for that attempt

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from turngap_agent.call import Agent
 from turngap_agent.call.checks import make_voicings_check
-from turngap_agent.deadlines import FaultKind, StageError, late
+from turngap_agent.deadlines import EngineFailure, StageError, late
 from turngap_agent.endpointing import VoiceActivity, Voicing
 from turngap_agent.endpointing.energy import EnergyDetector
 from turngap_agent.errors import one_line
@@ -63,7 +63,7 @@ class Hearing:
             except TimeoutError:
                 raise late("vad", self._limit_ms, "vad_ms") from None
             except Exception as error:  # whatever a detector raises, or returns, the call continues
-                kind = FaultKind.GARBAGE if isinstance(error, TypeError | ValueError) else FaultKind.RAISED
+                kind = EngineFailure.GARBAGE if isinstance(error, TypeError | ValueError) else EngineFailure.RAISED
                 raise StageError(f"vad: {type(error).__name__}: {one_line(error, 300)}", "vad", kind) from error
             finally:
                 CURRENT.reset(outside)
@@ -77,4 +77,4 @@ class Hearing:
         judged = voicings[-1].end_sample if voicings else self._judged
         if end - judged > self._limit_ms * SAMPLE_RATE / 1000:
             text = f"vad: nothing was judged for {self._limit_ms:g} ms of audio (deadlines.vad_ms)"
-            raise StageError(text, "vad", FaultKind.NOTHING, self._limit_ms)
+            raise StageError(text, "vad", EngineFailure.NOTHING, self._limit_ms)

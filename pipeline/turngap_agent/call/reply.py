@@ -26,10 +26,10 @@ from turngap_agent.call.outbound import OutboundAudio
 from turngap_agent.call.question import SPECULATION_LEVELS, Question
 from turngap_agent.call.speaking import Speaking
 from turngap_agent.clock import now_ns
-from turngap_agent.deadlines import FaultKind, StageError, StreamLimits
+from turngap_agent.deadlines import EngineFailure, StageError, StreamLimits
 from turngap_agent.endpointing import Pause
 from turngap_agent.engines import EngineKind
-from turngap_agent.errors import EngineError
+from turngap_agent.errors import EngineError, release_frames
 from turngap_agent.gpu import faults
 from turngap_agent.llm import GeneratesOnDemand, Request
 from turngap_agent.llm.clauses import SIZES, SIZES_WITHOUT_EARLY_PHRASES, ClauseSplitter
@@ -56,7 +56,7 @@ class Reply:
         self.notes = notes
         self._words = CallerWords(agent, self._guard, question, notes.call_sid)
         self._delivery = Delivery(outbound, notes)
-        self._speaking = Speaking(agent, self._guard, question.context, notes, self._delivery, self._start_of)
+        self._speaking = Speaking(agent, self._guard, question.context, notes, self._delivery)
         self._started_ns = notes.started_ns
         self._transcribed = False
         self.result: TurnResult | None = None
@@ -122,6 +122,7 @@ class Reply:
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # the turn is lost, the call continues
             await self._fail(_first(error))
             self.conclude(TurnResult.FAILED)
+            release_frames(error)
 
     def conclude(self, result: TurnResult | None = None) -> None:
         """Record how it ended, once; without a `result` it was cancelled, perhaps before it ran."""
@@ -145,7 +146,7 @@ class Reply:
             self.notes.fact(tracing.FAULT_KIND, error.kind)
             if error.deadline_ms is not None:
                 self.notes.fact(tracing.FAULT_DEADLINE_MS, error.deadline_ms)
-            if error.stage == "tts" and error.kind is FaultKind.GARBAGE:
+            if error.stage == "tts" and error.kind is EngineFailure.GARBAGE:
                 await self._outbound.clear()  # what came before it may be noise too
         faults.WATCH.report("an engine of the agent", _one_line(error))
         _log.error("%s: turn %d failed: %s", self.notes.call_sid, self.notes.turn, _one_line(error))
@@ -206,7 +207,7 @@ class Reply:
         requested_ns = await self._start_of("generation", transcribed_ns)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._generate(requested_ns))
-            group.create_task(self._speaking.run())
+            group.create_task(self._speaking.run(self._start_of))
             group.create_task(self._delivery.run())
         if not self.sent_payload:
             raise EngineError("the language model or the synthesiser produced nothing to say")
@@ -220,7 +221,7 @@ class Reply:
         await self._delivery.confirmed.wait()
         self.notes.fact(tracing.ERROR, "no words were recognised, so the agent asked the caller to repeat them")
         self.notes.fact(tracing.FAULT_STAGE, "stt")
-        self.notes.fact(tracing.FAULT_KIND, FaultKind.NOTHING)
+        self.notes.fact(tracing.FAULT_KIND, EngineFailure.NOTHING)
         await self._say(Announcement.NOT_UNDERSTOOD)
         return TurnResult.EMPTY
 

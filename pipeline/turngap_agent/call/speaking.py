@@ -31,12 +31,10 @@ class Speaking:
         context: tuple[ContextUtterance, ...],
         notes: AttemptNotes,
         delivery: Delivery,
-        start_of: Callable[[str, int], Awaitable[int]],
     ) -> None:
-        """`start_of` returns when "synthesis" starts, of a clause that was ready at a time, ns; it waits until then."""
         self._engines, self._deadlines = agent.engines, agent.profile.deadlines
         self._injection, self._guard = agent.injection, guard
-        self._context, self._notes, self._delivery, self._start_of = context, notes, delivery, start_of
+        self._context, self._notes, self._delivery = context, notes, delivery
         self._clauses: asyncio.Queue[tuple[str, int] | None] = asyncio.Queue()
         self.n_spoken = 0
         """Clauses whose audio is complete."""
@@ -53,8 +51,10 @@ class Speaking:
     def _ask(self, clause: str) -> AsyncIterator[AudioF32]:
         return self._engines.tts.speak(clause, self._context)  # looked up when it is asked: it may have been replaced
 
-    async def run(self) -> None:
+    async def run(self, start_of: Callable[[str, int], Awaitable[int]]) -> None:
         """Speak what is added until its end.
+
+        `start_of` returns when "synthesis" starts, of a clause that was ready at a time, ns; it waits until then.
 
         Raises:
             StageError: the synthesiser failed.
@@ -68,7 +68,7 @@ class Speaking:
             text, handed_ns = handed
             started_ns = now_ns()
             if index == 0:
-                handed_ns = await self._start_of("synthesis", handed_ns)
+                handed_ns = await start_of("synthesis", handed_ns)
                 await self._injection.wait(Stage.FIRST_AUDIO)
             speech = self._guard.stream(
                 "tts", limits, partial(self._ask, text), ClauseAudio(text, tts.sample_rate), is_empty

@@ -27,7 +27,7 @@ from turngap_agent.call.reply import Reply
 from turngap_agent.clock import now_ns
 from turngap_agent.endpointing import EndpointEvent, Pause
 from turngap_agent.endpointing.utterance import samples
-from turngap_agent.errors import EngineError
+from turngap_agent.errors import EngineError, release_frames
 from turngap_agent.stt import AudioF32
 from turngap_agent.telemetry import logs
 from turngap_agent.telemetry.metrics import TurnResult, WorkUse
@@ -246,7 +246,11 @@ class Turns:
     async def _run(self, reply: Reply) -> None:
         if self._cancelled:
             reply.end_wait(all_stopped=await self._cancelled.wait())
-        await reply.run()
+        try:
+            await reply.run()
+        except asyncio.CancelledError as cancelled:
+            release_frames(cancelled)
+            raise
         if reply.result is TurnResult.REPLIED:
             self._remember(reply, reply.text, len(reply.sent_payload))
 

@@ -36,6 +36,8 @@ def parts(profile: Profile, total_mib: float) -> tuple[Part, ...]:
         needed = settings.gpu_memory(total_mib)
         if needed is not None:
             memory[stage] = needed
+            if stage in profile.deadlines.spares:
+                memory[f"{stage} spare"] = needed
     if not memory:
         return ()
     processes = 1 + sum(settings.placement() is Placement.OWN_PROCESS for settings in engines.values())

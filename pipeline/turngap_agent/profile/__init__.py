@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from turngap_agent import documents
 from turngap_agent.documents import FrozenModel
@@ -19,6 +19,7 @@ from turngap_agent.engines import (
     EngineKind,
     EngineSettings,
     LlmSettings,
+    Placement,
     SttSettings,
     TtsSettings,
     VadSettings,
@@ -81,6 +82,20 @@ class Profile(FrozenModel):
         if ending.policy != "silence" and ending.model is not None:
             turn = {"turn": ending.model}
         return {"vad": self.vad, **turn, "stt": self.stt, "llm": self.llm, "tts": self.tts}
+
+    @model_validator(mode="after")
+    def _check_spares(self) -> Profile:
+        engines = self.engines()
+        for stage in self.deadlines.spares:
+            settings = engines.get(stage)
+            if settings is None:
+                raise ValueError(f"deadlines.spares: {stage}: this profile loads no such engine; leave it out")
+            if settings.own_process or settings.placement() in (Placement.REMOTE, Placement.OWN_PROCESS):
+                raise ValueError(
+                    f"deadlines.spares: {stage}: {settings.engine} works in another process, which is "
+                    "started again, or watched by others; leave it out"
+                )
+        return self
 
 
 def names() -> list[str]:

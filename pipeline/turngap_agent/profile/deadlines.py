@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -38,6 +38,9 @@ class Deadlines(FrozenModel):
     """An engine that still works on what was given up for so long is stuck, and is replaced by a fresh one."""
     replacements: int = Field(3, ge=0)
     """How many engines of a stage may be replaced; each may leave its thread and its memory behind."""
+    spares: tuple[Literal["turn", "stt", "llm", "tts"], ...] = ()
+    """Stages of which a second, warm engine is kept, which takes the place of a stuck one at once: neighbours of a call
+    whose engine is stuck wait, and hear no apology. Its memory is taken twice."""
     loop_ms: Deadline = 1000
     """An event loop that stands still for so long is told in the log and counted."""
     loop_end_s: float | None = Field(30, ge=2)

@@ -99,7 +99,9 @@ def create_app(agent: Agent, admission: Admission, lag: LoopLag) -> FastAPI:
     @app.get("/metrics")
     async def prometheus(request: Request) -> Response:
         if not _may_read_metrics(request):
-            return Response(f"metrics are for this machine, or with the token of {METRICS_TOKEN}\n", 403)
+            return Response(
+                f"metrics are for this machine, or with the token of {METRICS_TOKEN}\n", 403, media_type="text/plain"
+            )
         return Response(agent.metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
     return app

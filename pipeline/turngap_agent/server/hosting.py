@@ -91,13 +91,6 @@ async def host(
         _log.warning("injected: %s", injection)
     stop = _stop_signal()
     loaded = await _load(profile, stop, wrap_engine if injection.faults else None)
-    # All objects so far live as long as the process: the garbage collector need not visit them during a call.
-    gc.collect()
-    gc.freeze()
-    # The next full collection comes when a quarter as many objects are new as the last one left: that has to count from
-    # none, or more garbage of calls would wait for it.
-    gc.collect()
-
     exporter = export.make_exporter(profile.name)
     announcements = await make_announcements(profile, loaded.tts)
     token = os.environ.get("TWILIO_AUTH_TOKEN") or None
@@ -105,9 +98,15 @@ async def host(
     lag = LoopLag()
     metrics = Metrics(lag, lambda: admission.active, lambda: exporter.lost_spans if exporter else 0, loaded.kv_cache)
     overseer = Replacements(profile, loaded, metrics)
+    try:
+        await overseer.keep_spares()
+    except BaseException:
+        await loaded.close()
+        raise
     agent = Agent(profile, loaded, injection, metrics, exporter, live_spans, announcements, overseer)
     app = server.create_app(agent, admission, lag)
     http = AgentHttpServer(app, lambda: _print_ready(stdout, profile, listener, loaded, started_ns))
+    _set_aside_objects()
     health = start_watch(sample_stacks=sample_stacks)
     limits = profile.deadlines
     standstill = StandstillWatch(limits.loop_ms / 1000, limits.loop_end_s, metrics.count_block)
@@ -137,6 +136,17 @@ async def host(
             await loaded.close()
     _log.info("stopped")
     return 0
+
+
+def _set_aside_objects() -> None:
+    """Take all objects so far from the garbage collector: they live as long as the process.
+
+    The next full collection comes when a quarter as many objects are new as the last one left: that has to count from
+    none, or more garbage of calls would wait for it.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.collect()
 
 
 async def _wait_for_calls(admission: Admission, drain_s: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from turngap.chaos.judgement import (
     Heard,
@@ -18,7 +20,7 @@ from turngap_agent.tracing import Span
 
 from tests.harness.builders import CALL_SID, Call, ns, quiet, tone
 
-FINE = NeighbourFigures(3, 3, 90.0, 110.0, 900.0)
+FINE = NeighbourFigures(3, 3, 0, 90.0, 110.0, 900.0)
 
 
 def turn_span(sent_ms: float, *, error: str = "") -> Span:
@@ -69,7 +71,7 @@ def test_a_neighbour_is_judged_by_its_finished_turns():
     """The turn that the end of the run leaves unfinished is no turn without an answer."""
     record = Call().utter(0, 500).hear(720, tone(400)).utter(2000, 2500).ends(2600, end=CallEnd.INTERRUPTED)
     figures = measure_neighbour(record, [turn_span(715)])
-    assert (figures.turns, figures.answered) == (1, 1)
+    assert (figures.turns, figures.answered, figures.apologised) == (1, 1, 0)
     assert figures.worst_gap_ms == figures.median_gap_ms == pytest.approx(220, abs=1)
 
 
@@ -83,9 +85,9 @@ def test_a_neighbour_is_judged_by_its_finished_turns():
         ({"heard": ()}, "could not speak"),
         ({"end": CallEnd.REFUSED}, "refused"),
         ({"next_call": "apology"}, "the next call"),
-        ({"neighbour": NeighbourFigures(3, 2, 90.0, 110.0, 900.0)}, "2 of 3 turns"),
-        ({"neighbour": NeighbourFigures(0, 0, None, None, 0.0)}, "0 of 0 turns"),
-        ({"neighbour": NeighbourFigures(3, 3, 90.0, 110.0, 5200.0)}, "the neighbour heard 5.2 s"),
+        ({"neighbour": NeighbourFigures(3, 2, 1, 90.0, 110.0, 900.0)}, "2 of 3 turns answered, 1 apology"),
+        ({"neighbour": NeighbourFigures(0, 0, 0, None, None, 0.0)}, "0 of 0 turns"),
+        ({"neighbour": NeighbourFigures(3, 3, 0, 90.0, 110.0, 5200.0)}, "the neighbour heard 5.2 s"),
         ({"death": "the agent died"}, "the agent died"),
     ],
 )
@@ -102,3 +104,21 @@ def test_one_thing_is_enough_to_be_lost(changed, part):
     assert list_reasons(**fine) == ()
     (reason,) = list_reasons(**{**fine, **changed})
     assert part in reason
+
+
+@pytest.mark.parametrize(("excused", "n_reasons"), [(False, 1), (True, 0)])
+def test_an_apology_will_do_where_the_process_was_killed(excused, n_reasons):
+    """The neighbour shares it: its turn is answered or apologised for. Silence will not do even then."""
+    fine = {"struck": True, "end": CallEnd.COMPLETED, "excused": excused}
+    heard = (Heard.APOLOGY, Heard.ANSWER)
+    sorry = NeighbourFigures(3, 2, 1, 90.0, 110.0, 900.0)
+    assert len(list_reasons(heard, 900.0, sorry, "answer", **fine)) == n_reasons
+    assert len(list_reasons(heard, 900.0, replace(sorry, apologised=0), "answer", **fine)) == 1
+
+
+def test_a_neighbour_who_heard_an_apology_was_not_answered():
+    """A polite end counts as one."""
+    call = Call().utter(0, 500).hear(720, tone(400)).utter(2000, 2500).hear(2800, tone(400))
+    record = call.ends(4000, end=CallEnd.AGENT_CLOSED)
+    figures = measure_neighbour(record, [turn_span(715, error="stt: its process ended"), turn_span(2795, error="x")])
+    assert (figures.turns, figures.answered, figures.apologised) == (2, 0, 2)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from turngap.cli.app import execute
 
 from benchmarks.kills import write_scenario
 
@@ -23,32 +23,28 @@ DEFECT = "from turngap import api; from turngap.cli.app import main; api.load = 
 
 
 @pytest.mark.timeout(240)
-def test_a_run_and_all_that_is_made_of_it_keep_secrets_to_themselves(tmp_path: Path) -> None:
+def test_a_run_and_all_that_is_made_of_it_keep_secrets_to_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     """Record, logs, recordings, report, exports, a comparison, a traceback: none has them, nor has the terminal."""
     scenario = write_scenario(tmp_path, 1)
-    environment = {**os.environ, **SECRETS}
-
-    def execute(*arguments: str, program: tuple[str, ...] = ("-m", "turngap")) -> str:
-        done = subprocess.run(
-            [sys.executable, *program, *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode in (0, 1, 2), done.stderr
-        return done.stdout + done.stderr
-
-    printed = execute("run", str(scenario), "--profile", "scripted", "--out", "results")
+    monkeypatch.chdir(tmp_path)
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
+    assert execute(["run", str(scenario), "--profile", "scripted", "--out", "results"]) in (0, 1, 2)
     (run,) = [path for path in (tmp_path / "results").iterdir() if path.is_dir()]
-    printed += execute("report", str(run), "--baseline", str(run))
-    printed += execute("compare", str(run), str(run))
-    for kind in ("csv", "perfetto", "markdown", "junit"):
-        printed += execute("export", str(run), "--format", kind, "--out", str(tmp_path / f"exported.{kind}"))
-    crash = execute("report", str(run), program=("-c", DEFECT))
-    assert "ZeroDivisionError" in crash
-    printed += crash
+    commands = [["report", str(run), "--baseline", str(run)], ["compare", str(run), str(run)]]
+    kinds = ("csv", "perfetto", "markdown", "junit")
+    commands += [["export", str(run), "--format", kind, "--out", str(tmp_path / f"exported.{kind}")] for kind in kinds]
+    for command in commands:
+        assert execute(command) in (0, 1, 2), command
+    crash = subprocess.run(
+        [sys.executable, "-c", DEFECT, "report", str(run)], capture_output=True, text=True, check=False
+    )
+    assert "ZeroDivisionError" in crash.stderr
+    out, errors = capfd.readouterr()
+    printed = out + errors + caplog.text + crash.stdout + crash.stderr
+    assert "exported.junit" in printed
     written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert {"run.json", "turns.jsonl", "agent.log", "exported.junit"} <= {path.name for path in written}
     assert any(path.suffix == ".html" for path in written)

@@ -47,6 +47,13 @@ def test_positions_and_slots_are_paid_for() -> None:
     assert four - two == pytest.approx(2 * SLOT_MIB)
 
 
+def test_a_spare_takes_as_much_as_its_engine() -> None:
+    """It is a part of its own, named as what it is."""
+    needed = {part.section: part.mib for part in plan.parts(hf("deadlines.spares=[tts]"), CARD_141)}
+    assert needed["tts spare"] == needed["tts"]
+    assert set(needed) == {"stt", "llm", "tts", "tts spare", "cuda"}
+
+
 def test_a_plan_that_fits_is_taken() -> None:
     """On a card of 141 GB that is empty."""
     plan.check(hf(), CARD_141, CARD_141 - 600, "NVIDIA H200")
