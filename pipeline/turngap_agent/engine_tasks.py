@@ -107,8 +107,8 @@ class Pump:
     async def close(self, within_s: float) -> None:
         """Stop reading, and close the stream; wait for that no longer than `within_s`."""
         self._closed = True
-        # A task that was cancelled keeps the frames in which that happened, and they keep this object: who made the stream
-        # would be freed by the garbage collector alone.
+        # A task that was cancelled keeps the frames in which that happened, and they keep this object: who made the
+        # stream would be freed by the garbage collector alone.
         task, self._task = self._task, None
         if task is not None and not task.done():
             await abandon(task, within_s)
