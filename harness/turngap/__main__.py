@@ -1,6 +1,33 @@
-"""`python -m turngap` is the command `turngap`."""
+"""The command `turngap`, and `python -m turngap`; `--version` is answered before the commands are imported."""
 
-from turngap.cli.app import main
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit."""
+    if sys.argv[1:] == ["--version"]:
+        try:
+            print(f"turngap {read_version()}", flush=True)
+        except BrokenPipeError:  # the reader has gone: no error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    from turngap.cli import app
+
+    app.main()
+
+
+def read_version() -> str:
+    """Return the installed version, from the package's metadata."""
+    try:
+        return version("turngap")
+    except PackageNotFoundError:
+        return "(not installed)"
+
 
 if __name__ == "__main__":
     main()

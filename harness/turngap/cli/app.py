@@ -6,7 +6,6 @@ stderr.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import typer
 from turngap_agent import command_line
 from turngap_agent.errors import UsageError
 
+from turngap.__main__ import read_version
 from turngap.cli.capacity_arguments import capacity
 from turngap.cli.chaos_arguments import chaos
 from turngap.cli.corpus_commands import corpus
@@ -39,7 +39,7 @@ USAGE, INVALID = 3, 2
 def _turngap(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     """Measure how long callers wait for a phone voice agent to answer, and why."""
     if version:
-        print(f"turngap {_version()}")
+        print(f"turngap {read_version()}")
         raise typer.Exit
 
 
@@ -247,13 +247,6 @@ def execute(arguments: list[str]) -> int:
     """Run one command line and return the exit code; an error is one line on stderr."""
     code = command_line.execute(app, arguments, "turngap")
     return command_line.print_error("interrupted", INVALID) if code == command_line.INTERRUPTED else code
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("turngap")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 def _become_agent_command(name: str, arguments: list[str]) -> NoReturn:

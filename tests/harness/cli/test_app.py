@@ -395,3 +395,27 @@ def test_the_help_says_where_the_report_lies(command: str, capfd: pytest.Capture
     assert app.execute([command, "--help"]) == 0
     text = " ".join(capfd.readouterr().out.split())
     assert "reports/RUN.html for a run in results/, report.html in the folder of any other" in text
+
+
+def test_the_version_is_printed_without_the_commands() -> None:
+    """A package manager asks for it often: nothing but Python's own modules is imported for it."""
+    program = (
+        "import sys; sys.argv = ['turngap', '--version']\nfrom turngap.__main__ import main\n"
+        "try:\n    main()\nfinally:\n"
+        "    print(sorted({'typer', 'pydantic', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("turngap ")
+    assert done.stderr.strip() == "[]"
+
+
+def test_a_version_that_nobody_reads_is_no_error() -> None:
+    """As `turngap --version | true`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [sys.executable, "-m", "turngap", "--version"]
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
