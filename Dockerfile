@@ -24,7 +24,7 @@ ENTRYPOINT ["turngap"]
 CMD ["--help"]
 
 FROM harness AS cpu
-USER root
+USER 0
 RUN /opt/turngap/bin/pip install '/src[cpu,live,pytest]'
 USER 1000
 EXPOSE 8080

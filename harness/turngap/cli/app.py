@@ -29,7 +29,7 @@ from turngap.cli.smoke_arguments import smoke
 from turngap.cli.stage_arguments import stage
 from turngap.cli.talk_arguments import talk
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 USAGE, INVALID = 3, 2

@@ -419,3 +419,12 @@ def test_a_version_that_nobody_reads_is_no_error() -> None:
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    """`turngap --install-completion` sets it up; this is what the shell asks then."""
+    for words, index, expected in (("turngap rec", 1, ["recording"]), ("turngap run --prof", 2, ["--profile"])):
+        asked = {"_TURNGAP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(index)}
+        command = [sys.executable, "-c", "from turngap.__main__ import main; main()"]
+        done = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == expected
