@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
+
+from turngap.version import read_version
 
 
 def main() -> NoReturn:
@@ -19,14 +20,6 @@ def main() -> NoReturn:
     from turngap.cli import app
 
     app.main()
-
-
-def read_version() -> str:
-    """Return the installed version, from the package's metadata."""
-    try:
-        return version("turngap")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 if __name__ == "__main__":

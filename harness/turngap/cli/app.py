@@ -16,7 +16,6 @@ import typer
 from turngap_agent import command_line
 from turngap_agent.errors import UsageError
 
-from turngap.__main__ import read_version
 from turngap.cli.capacity_arguments import capacity
 from turngap.cli.chaos_arguments import chaos
 from turngap.cli.corpus_commands import corpus
@@ -28,6 +27,7 @@ from turngap.cli.report_arguments import compare, report
 from turngap.cli.smoke_arguments import smoke
 from turngap.cli.stage_arguments import stage
 from turngap.cli.talk_arguments import talk
+from turngap.version import read_version
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
