@@ -10,6 +10,7 @@ each placed when the one before it has ended) does not.
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -44,6 +45,7 @@ STALL_MS = 3000.0
 STALL_TURNS, STALL_AFTER, STALL_RATE = 60, 25, 2.0
 SHOWN_MS = 1500.0
 """A tail with the stall in it is longer: half of the stall."""
+REPLY = "The office is open until nine in the evening."
 UTTERANCES, SECONDS, RATE = 20, 0.6, 8000
 Result = TypeVar("Result")
 
@@ -54,6 +56,14 @@ def list_rates() -> list[float]:
     while rates[-1] * FACTOR <= HIGHEST:
         rates.append(round(rates[-1] * FACTOR, 3))
     return rates
+
+
+def speak_reply(folder: Path) -> str:
+    """Return the file of what the agent answers: words, since replies are transcribed."""
+    file = folder / "reply.wav"
+    command = [sys.executable, "-m", "turngap_agent", "say", "--speech-only", "--out", str(file), REPLY]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return str(file)
 
 
 def make_scenario(folder: Path, simultaneous_calls: int = 1) -> turngap.Scenario:
@@ -90,11 +100,11 @@ def with_server(options: Sequence[str], measure: Callable[[str], Result]) -> Res
     return asyncio.run(work())
 
 
-def measure_knee(folder: Path, rate_per_s: float, turns: int) -> turngap.Capacity:
+def measure_knee(folder: Path, reply: str, rate_per_s: float, turns: int) -> turngap.Capacity:
     """Return the capacity run over all loads."""
     scenario = make_scenario(folder)
     return with_server(
-        ["--rate", str(rate_per_s)],
+        ["--rate", str(rate_per_s), "--reply", reply],
         lambda url: turngap.measure_capacity(
             scenario,
             agent=turngap.Agent.url(url),
@@ -107,9 +117,9 @@ def measure_knee(folder: Path, rate_per_s: float, turns: int) -> turngap.Capacit
     )
 
 
-def measure_stall(folder: Path) -> tuple[PointRecord, float | None]:
+def measure_stall(folder: Path, reply: str) -> tuple[PointRecord, float | None]:
     """Return the point of an open loop with a stall in it, and p95 of a closed loop with the same stall."""
-    options = ["--rate", "1000", "--stall-after", str(STALL_AFTER), "--stall-s", str(STALL_MS / 1000)]
+    options = ["--rate", "1000", "--reply", reply, "--stall-after", str(STALL_AFTER), "--stall-s", str(STALL_MS / 1000)]
     scenario = make_scenario(folder)
     capacity = with_server(
         options,
@@ -166,8 +176,9 @@ def main() -> int:
     started_ns = SystemClock().now_ns()
     with tempfile.TemporaryDirectory(prefix="turngap-capacity-") as name:
         folder = Path(name)
-        capacity = measure_knee(folder, options.rate, options.turns)
-        stalled, closed_p95_ms = measure_stall(folder)
+        reply = speak_reply(folder)
+        capacity = measure_knee(folder, reply, options.rate, options.turns)
+        stalled, closed_p95_ms = measure_stall(folder, reply)
         points = [*capacity.record.points, stalled]
         rows = [
             [

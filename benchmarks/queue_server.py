@@ -1,6 +1,6 @@
 """An agent whose capacity is known: a token bucket of a known rate and a queue of a known length; it can stall once.
 
-    python -m benchmarks.queue_server --rate 5.13 [--queue 1000] [--stall-after 20 --stall-s 3]
+    python -m benchmarks.queue_server --rate 5.13 --reply FILE.wav [--queue 1000] [--stall-after 20 --stall-s 3]
 
 It notices the end of speech after 200 ms of silence. Each turn then takes a token; tokens come at `--rate` a second,
 and none is saved up. With its token a turn is answered at once. A turn that finds more than `--queue` others waiting is
@@ -15,9 +15,11 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
-from turngap.calibration.voice import make_voice
+import soundfile
+from scipy import signal
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import ProtocolError
 from turngap_agent.telephony import MEDIA_PATH, SAMPLE_RATE, messages, mulaw, parsing
@@ -28,8 +30,6 @@ LOUD = 300
 """A frame is speech if its loudest sample is above this."""
 SILENT_FRAMES = 10
 """200 ms."""
-REPLY = mulaw.encode(make_voice(round(1.3 * SAMPLE_RATE), 7, -15.0))
-"""So much sound, with a mark after it, is taken for content."""
 
 
 @dataclass(slots=True)
@@ -54,6 +54,8 @@ class QueueServer:
     """The agent."""
 
     bucket: TokenBucket
+    reply: bytes
+    """What it answers, 8 kHz μ-law. With a mark after it, 1.2 s of sound are taken for content."""
     stall_after: int = 0
     """Stall once after so many turns; 0: never."""
     stall_s: float = 3.0
@@ -95,10 +97,17 @@ class QueueServer:
     async def _answer(self, socket: ServerConnection, stream_sid: str, token_s: float) -> None:
         await asyncio.sleep(max(0.0, token_s - now_ns() / 1e9))
         try:
-            await socket.send(messages.OutboundMedia(stream_sid, REPLY).to_json())
+            await socket.send(messages.OutboundMedia(stream_sid, self.reply).to_json())
             await socket.send(messages.OutboundMark(stream_sid, "reply").to_json())
         except ConnectionClosed:
             return
+
+
+def read_reply(file: Path) -> bytes:
+    """Return a recording as 8 kHz μ-law."""
+    pcm, rate = soundfile.read(file, dtype="float64", always_2d=True)
+    narrow = signal.resample_poly(pcm[:, 0], SAMPLE_RATE, rate)
+    return mulaw.encode(np.round(np.clip(narrow, -1, 1) * 32_000).astype(np.int16))
 
 
 async def run_server(server: QueueServer) -> None:
@@ -113,12 +122,13 @@ def main() -> None:
     """Serve until stdin ends."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rate", type=float, required=True, help="tokens a second")
+    parser.add_argument("--reply", type=Path, required=True, help="a recording of what it answers, over 1.2 s")
     parser.add_argument("--queue", type=int, default=1000, help="turns that may wait")
     parser.add_argument("--stall-after", type=int, default=0, help="stall once after so many turns")
     parser.add_argument("--stall-s", type=float, default=3.0, help="for so long")
     options = parser.parse_args()
     bucket = TokenBucket(options.rate, options.queue)
-    asyncio.run(run_server(QueueServer(bucket, options.stall_after, options.stall_s)))
+    asyncio.run(run_server(QueueServer(bucket, read_reply(options.reply), options.stall_after, options.stall_s)))
 
 
 if __name__ == "__main__":

@@ -119,13 +119,15 @@ def measure_capacity(
     seed: int | None = None,
     out: Path | str = "results",
     goes_on: bool = False,
+    callers: int | None = None,
     progress: ProgressDisplay | bool = False,
 ) -> Capacity:
     """Measure an agent under several loads, or search for the most calls that hold a budget; blocks until it has ended.
 
     `calls` are calls under way, `rate` calls a second; with `search` the loads follow from what is shown, up to `most`.
     `shape` says how each load changes while it lasts. `goes_on`: higher loads are measured even after one that
-    saturates the agent. The other arguments are those of `run`.
+    saturates the agent. `callers`: so many processes place the calls, by default one for each hundred at once. The
+    other arguments are those of `run`.
 
     Raises:
         UsageError: (or a subclass) something that was given does not fit; nothing was started.
@@ -145,6 +147,7 @@ def measure_capacity(
         seed=seed,
         out=out,
         goes_on=goes_on,
+        callers=callers,
     )
     return execute(request, progress)
 
@@ -163,6 +166,7 @@ def make_capacity_request(
     seed: int | None = None,
     out: Path | str = "results",
     goes_on: bool = False,
+    callers: int | None = None,
 ) -> CapacityRequest:
     """Check everything that `measure_capacity` takes; loads may also be texts, such as "1,2,4".
 
@@ -183,6 +187,7 @@ def make_capacity_request(
         spans=subject.spans,
         budget=budget,
         goes_on=goes_on,
+        callers=callers,
         options=Options(
             seed, turns, Path(out), subject.inject, subject.otlp_port, subject.nice, dialect=subject.dialect
         ),

@@ -54,8 +54,10 @@ class CapacityRecord(FrozenModel):
     searches: bool
     machine: dict[str, Any]
     """The processors, memory and GPUs, as in `run.json`."""
-    stretch: float = 1.0
-    """The agent's part of a call's planned length, as a multiple of the first estimate."""
+    answered_s: float | None = None
+    """The agent's part of a turn in a call's planned length, as the first load had it; null before that ..."""
+    probed_s: float | None = None
+    """... and of the last turn of a probe call."""
     points: tuple[PointRecord, ...] = ()
     steps: tuple[Step, ...] = ()
     """Of a search, in their order."""

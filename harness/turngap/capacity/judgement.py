@@ -68,6 +68,9 @@ def decide(record: RunRecord, own_faults: Sequence[str]) -> Decision:
     """Return what a point's run shows; INVALID before anything else where the instrument was late."""
     if own_faults:
         return Decision.INVALID
+    failed = {check.name for check in record.validity if check.ok is False}
+    if record.verdict is Verdict.INVALID and record.complete and failed == {"answers"}:
+        return Decision.MEASURED  # nobody was answered: a load that is too much, and no fault of the instrument
     return {
         Verdict.PASS: Decision.HOLDS,
         Verdict.FAIL: Decision.DOES_NOT_HOLD,

@@ -35,6 +35,7 @@ TURNS_A_LINE = 3
 MOST_AT_ONCE = 10_000
 MOST_A_SECOND = 10_000.0
 HIGHEST_SEARCHED = 64
+MOST_CALLERS = 256
 SPARE_FILES = 100
 """Files that are open beside the calls' sockets."""
 
@@ -59,6 +60,8 @@ class CapacityRequest:
     """The user set how many calls the agent takes; otherwise as many as a load needs."""
     goes_on: bool = False
     """Higher loads are measured even after one that saturates the agent."""
+    callers: int | None = None
+    """So many processes place the calls; None: as many as they need."""
 
     @property
     def searches(self) -> bool:
@@ -108,6 +111,7 @@ def plan_capacity(
     spans: SpanMapping | Path | str | None = None,
     budget: Budget | Path | str | None = None,
     goes_on: bool = False,
+    callers: int | None = None,
     options: Options,
 ) -> CapacityRequest:
     """Check everything the user gave; scenario, profile, URL and budget as for a run.
@@ -126,6 +130,8 @@ def plan_capacity(
         raise UsageError("--most is the highest load of a --search: give both, or --calls alone")
     if most is not None and not 1 <= most <= MOST_AT_ONCE:
         raise UsageError(f"--most {most}: 1 to {MOST_AT_ONCE:,} calls at once can be tried")
+    if callers is not None and not 1 <= callers <= MOST_CALLERS:
+        raise UsageError(f"--callers {callers}: 1 to {MOST_CALLERS} processes can place the calls")
     loads = () if search else parse_loads(calls, rate)
     base = runs.plan_run(
         scenario, profile=profile, overrides=overrides, url=url, budget=budget, spans=spans, options=options
@@ -151,6 +157,7 @@ def plan_capacity(
         turns=options.n_turns,
         keeps_limit=any(override.startswith("limits.simultaneous_calls=") for override in overrides),
         goes_on=goes_on,
+        callers=callers,
     )
     _check_files(max([request.ceiling, *(load.calls or 0 for load in loads)]) * chosen.highest)
     return request

@@ -29,10 +29,11 @@ from turngap.capacity.points import PointRecord
 from turngap.capacity.resources import read_resources
 from turngap.capacity.search import Search, Step
 from turngap.capacity.wording import describe_point, describe_result, describe_stop
-from turngap.clock import Clock
+from turngap.clock import Clock, SystemClock
 from turngap.corpus.clips import Corpus
 from turngap.model.records import CallRecord
 from turngap.processes import environment
+from turngap.processes.caller_processes import count_processes
 from turngap.scenario import PlannedCall
 from turngap.session import runner
 from turngap.session.agent_run import AgentRun, AssignedCall, close_run, open_run
@@ -138,7 +139,7 @@ class _CapacityRun:
         planned = plan_point(self.request, load, self.corpus, self.lengths)
         self.display.show_message(describe_point(planned.load, planned.call_s, planned.request.planned_turns))
         run = await _start_point(planned, self.path, self.corpus, self.clock, _slug(load, attempt))
-        measured = _Measurement(planned, self.request, self.lengths)
+        measured = _Measurement(planned, self.request, self.lengths, self.clock, first=self.record.answered_s is None)
         try:
             self.error = await runner.run_session(
                 measured.make_session(run, self._interrupted()),
@@ -159,9 +160,10 @@ class _CapacityRun:
             return None
         point = make_point(measured.collect_facts(run, load, attempt), self._lowest_p95_ms())
         self._add(point)
-        if self.lengths.stretch == 1.0 and point.is_valid and not point.saturated:
+        if self.record.answered_s is None and point.is_valid and not point.saturated:
             self.lengths = self.lengths.corrected(measured.list_lengths())
-            self.record = self.record.model_copy(update={"stretch": self.lengths.stretch})
+            known = {"answered_s": self.lengths.answered_s, "probed_s": self.lengths.probed_s}
+            self.record = self.record.model_copy(update=known)
         self._write()
         return point
 
@@ -188,11 +190,17 @@ class _Measurement:
     planned: PlannedPoint
     request: CapacityRequest
     lengths: CallLengths
+    clock: Clock
+    first: bool
+    """No load has told yet how long calls are."""
     arrangement: Arrangement = field(init=False)
     calls: list[LoadedCall] = field(default_factory=list)
+    session: Session | None = None
     _folder: Path = field(default=Path(), init=False)
+    _warm_up_s: list[tuple[PlannedCall, float]] = field(default_factory=list, init=False)
+    """Warm-up calls and their lengths, in their order."""
     _cpu_s: tuple[float, float] | None = field(default=None, init=False)
-    """CPU time of this process when the load began, and when the last call ended."""
+    """CPU time of this process, spinning left out, when the load began and when the last call ended."""
 
     def __post_init__(self) -> None:
         """Plan the moments of the calls."""
@@ -207,15 +215,19 @@ class _Measurement:
             for call in self.planned.request.calls
             if self.request.shape.warm or not call.warm_up
         ]
-        return Session(
+        request = self.planned.request
+        cpus = len(os.sched_getaffinity(0))
+        self.session = Session(
             agent_runs=[run],
             calls=calls,
-            slots=self.planned.request.simultaneous_calls,
+            slots=request.simultaneous_calls,
             sentinel_log=run.folder.path / store.SENTINEL,
             interrupted=interrupted,
             arrange=self._arrange,
             on_call=self._add_call,
+            caller_processes=self.request.callers or count_processes(request.scenario.simultaneous_calls, cpus),
         )
+        return self.session
 
     def collect_facts(self, run: AgentRun, load: Load, attempt: int) -> PointFacts:
         """Return what is known of the point, once its run is closed."""
@@ -230,7 +242,7 @@ class _Measurement:
             load=load,
             shape=self.request.shape,
             attempt=attempt,
-            call_s=self.planned.call_s,
+            call_s=self._mean_length_s(),
             shape_ns=self.arrangement.shape_ns,
             record=run.record,
             turns=run.progress.turns,
@@ -251,31 +263,51 @@ class _Measurement:
         ]
 
     def _plan_round(self, calls: Sequence[PlannedCall], number: int) -> ArrivalPlan:
-        if number == 1:
+        if number == 1 and self.first and self.request.shape.is_steady:
+            # The agent's very first call is cold, and longer than any other.
+            self.lengths = self.lengths.corrected(self._warm_up_s[1:] or self._warm_up_s)
+        elif number == 1:
             return self.planned.arrivals
-        seed = f"{self.planned.request.seed}:{self.planned.load}:{number}"
+        seed = f"{self.planned.request.seed}:{self.planned.load}" + ("" if number == 1 else f":{number}")
         lengths_s = [self.lengths.planned_s(call) for call in calls]
         return plan_arrivals(self.request.shape, self.planned.load, lengths_s, seed=seed)
 
     def _arrange(self, calls: Sequence[AssignedCall]) -> Sequence[TimedCall]:
-        self._cpu_s = self._cpu_s or (_own_cpu_s(), _own_cpu_s())
+        self._cpu_s = self._cpu_s or (self._busy_s(), self._busy_s())
         return self.arrangement.arrange(calls)
 
     def _add_call(self, record: CallRecord) -> None:
         call = LoadedCall.of(record, self.arrangement.find_phase(record))
         if call is None:
+            warm_up = next((each for each in self.planned.request.calls if each.index == record.index), None)
+            if warm_up is not None and record.opened_ns is not None:
+                self._warm_up_s.append((warm_up, (record.ended_ns - record.opened_ns) / NS_PER_S))
             return
         self.calls.append(call)
         append_call(self._folder, call)
         if self._cpu_s is not None:
-            self._cpu_s = (self._cpu_s[0], _own_cpu_s())
+            self._cpu_s = (self._cpu_s[0], self._busy_s())
 
     def _caller_use(self, calls: Sequence[LoadedCall]) -> CallerUse:
+        loads = self.session.caller_loads if self.session is not None else []
+        if loads:
+            cpu_s = sum(load.busy_share * load.wall_s for load in loads)
+            return CallerUse(len({load.pid for load in loads}), max(load.busy_share for load in loads), cpu_s)
         if self._cpu_s is None or not calls:
             return CallerUse(1, None, None)
         used_s = self._cpu_s[1] - self._cpu_s[0]
         lasted_s = (max(call.ended_ns for call in calls) - min(call.planned_ns for call in calls)) / NS_PER_S
         return CallerUse(1, used_s / lasted_s if lasted_s > 0 else None, used_s)
+
+    def _mean_length_s(self) -> float:
+        scored = [call for call in self.planned.request.calls if not call.warm_up]
+        return sum(map(self.lengths.planned_s, scored)) / len(scored)
+
+    def _busy_s(self) -> float:
+        """Return the CPU time of this process without what the clock spun away."""
+        times = os.times()
+        spun_ns = self.clock.spun_ns if isinstance(self.clock, SystemClock) else 0
+        return times.user + times.system - spun_ns / NS_PER_S
 
 
 async def _start_point(planned: PlannedPoint, path: Path, corpus: Corpus, clock: Clock, slug: str) -> AgentRun:
@@ -314,8 +346,3 @@ def _make_folder(request: CapacityRequest, corpus: Corpus, clock: Clock) -> tupl
 def _slug(load: Load, attempt: int) -> str:
     name = f"{load.calls}-calls" if load.calls is not None else f"{load.rate_per_s:g}-a-second"
     return name if attempt == 1 else f"{name}-again"
-
-
-def _own_cpu_s() -> float:
-    times = os.times()
-    return times.user + times.system

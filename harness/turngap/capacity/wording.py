@@ -38,10 +38,13 @@ def describe_result(record: CapacityRecord) -> str:
         most = max((point.load for point in held), default=None)
         name = record.budget.name
         parts.insert(0, f"{name} holds up to {most:g} {unit}." if most is not None else f"No load holds {name}.")
-    invalid = [point.name for point in record.points if not point.is_valid]
-    if invalid:
-        parts.append(f"Invalid: {join_words(invalid)}; the instrument was not fit to tell.")
+    parts += [_describe_invalid(point) for point in record.points if not point.is_valid]
     return " ".join(parts) or "Nothing was measured."
+
+
+def _describe_invalid(point: PointRecord) -> str:
+    reasons = point.caller.reasons
+    return f"{point.name}: INVALID, {reasons[0]}." if reasons else f"{point.name}: {point.sentence}"
 
 
 def describe_caller(point: PointRecord) -> str:

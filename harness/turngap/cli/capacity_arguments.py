@@ -42,6 +42,9 @@ def capacity(
     go_on: Annotated[
         bool, typer.Option("--go-on", help="Try higher loads even after one that saturates the agent.")
     ] = False,
+    callers: Annotated[
+        int | None, typer.Option(help="Processes that place the calls. [default: one for each 100 calls at once]")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Order and arrivals of the calls; without a budget.", min=0)] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change the profile: section.key=value.")] = None,
     spans: Annotated[
@@ -64,7 +67,7 @@ def capacity(
     from turngap.cli import capacity as command
 
     if compare is not None:
-        given = (scenario, profile, url, dialect, calls, rate, most, budget, turns, seed, set_, spans)
+        given = (scenario, profile, url, dialect, calls, rate, most, budget, turns, callers, seed, set_, spans)
         if any(value is not None for value in given) or search or go_on or otlp_port or shape != "steady":
             raise UsageError("--compare shows capacity runs that are there: give it alone, or with --out and --json")
         raise typer.Exit(command.compare(compare, out, as_json=as_json))
@@ -83,5 +86,6 @@ def capacity(
         seed=seed,
         out=out or RESULTS,
         goes_on=go_on,
+        callers=callers,
     )
     raise typer.Exit(command.run(request, as_json=as_json))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,11 +19,14 @@ from turngap.model.plural import plural
 from turngap.model.records import CallEnd, CallRecord
 from turngap.model.turn import TurnRecord
 from turngap.processes.agent import is_this_host
+from turngap.processes.caller_orders import ArrangedCall, CallerLoad
+from turngap.processes.caller_processes import CallerProcesses
 from turngap.session.agent_processes import AgentProcesses
 from turngap.session.agent_run import AgentRun, AssignedCall
 from turngap.session.reply_scripts import custom_parameters
 from turngap.session.scoring_process import ScoringJob, ScoringProcess
-from turngap.session.timed_calls import Arrange, OnCall, place_timed_calls
+from turngap.session.spread_calls import spread_timed_calls
+from turngap.session.timed_calls import Arrange, OnCall, TimedCall, place_timed_calls
 
 SPANS_TIMEOUT_S = 3.0
 """How long a call's spans may take after its end: the agent flushes them then."""
@@ -58,6 +62,10 @@ class CallSlots:
     arrange: Arrange | None = None
     """Plans moments for the calls that are not warm-up calls; None: each is placed as soon as a slot is free."""
     on_call: OnCall | None = None
+    callers: CallerProcesses | None = None
+    """Processes that place the calls with planned moments; None: this one does."""
+    loads: list[CallerLoad] = field(default_factory=list, init=False)
+    """What the calls took of these processes."""
     _error: TurngapError | None = field(default=None, init=False)
     _deaths: dict[str, asyncio.Task[str]] = field(init=False)
     """For each run a task that ends, with a message, when its agent dies."""
@@ -127,7 +135,10 @@ class CallSlots:
         """Place the calls in their order, so many at once as there are slots; or at their planned moments."""
         if self.arrange is not None:
             timed = self.arrange(calls) if calls else ()
-            await place_timed_calls(timed, self._try_to_place, clock=self.clock, ended=self._has_ended)
+            if self.callers is None:
+                await place_timed_calls(timed, self._try_to_place, clock=self.clock, ended=self._has_ended)
+            elif timed:
+                await self._note_error(self._spread(timed, self.callers))
             return
         queue = deque(calls)
         await asyncio.gather(*(self._fill_slot(queue) for _ in range(self.slots)))
@@ -148,11 +159,43 @@ class CallSlots:
 
     async def _try_to_place(self, assigned: AssignedCall, planned_ns: int | None = None) -> None:
         """Place a call; an error halts all slots."""
+        await self._note_error(self._place(assigned, planned_ns))
+
+    async def _note_error(self, work: Coroutine[None, None, None]) -> None:
+        """Do some work; an error halts all slots."""
         try:
-            await self._place(assigned, planned_ns)
+            await work
         except TurngapError as error:
             self._error = self._error or error
             self._halt.set()
+
+    async def _spread(self, timed: Sequence[TimedCall], callers: CallerProcesses) -> None:
+        """Place calls at their moments by other processes, and score them."""
+
+        async def finish(assigned: AssignedCall, call: CallRecord) -> None:
+            await self._note_error(self._finish(assigned, call, first=False))
+
+        self.loads += await spread_timed_calls(
+            timed, callers, make_order=self._make_order, finish=finish, ended=self._has_ended, halt=self._halt
+        )
+
+    def _make_order(self, timed: TimedCall) -> ArrangedCall:
+        agent_run, planned = timed.assigned.agent_run, timed.assigned.call
+        agent = self.processes[agent_run.name].agent
+        agent_run.calls_placed += 1
+        return ArrangedCall(
+            planned,
+            agent.ready.url,
+            timed.start_ns,
+            agent_run.request.seed,
+            custom_parameters=self._parameters(timed.assigned),
+            dialect=agent_run.request.dialect,
+            auth_token="" if agent.ours else os.environ.get("TWILIO_AUTH_TOKEN", ""),
+        )
+
+    def _parameters(self, assigned: AssignedCall) -> dict[str, str]:
+        request = assigned.agent_run.request
+        return {**request.stream_parameters, **custom_parameters(request, assigned.call, self.corpus)}
 
     async def _place(self, assigned: AssignedCall, planned_ns: int | None) -> None:
         """Place a call, collect its spans, score and save it; `planned_ns` is the moment it was planned for."""
@@ -172,10 +215,7 @@ class CallSlots:
                 clock=self.clock,
                 scheduler=self.scheduler,
                 seed=agent_run.request.seed,
-                custom_parameters={
-                    **agent_run.request.stream_parameters,
-                    **custom_parameters(agent_run.request, planned, self.corpus),
-                },
+                custom_parameters=self._parameters(assigned),
                 dialect=agent_run.request.dialect,
                 spans_so_far=processes.receiver.current_spans,
                 auth_token="" if agent.ours else None,  # an agent that we start checks no signature

@@ -10,7 +10,7 @@ import asyncio
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,8 @@ from turngap.clock import Clock
 from turngap.corpus.clips import Corpus
 from turngap.model.result import RunRecord
 from turngap.model.turn import TurnRecord
+from turngap.processes.caller_orders import CallerLoad
+from turngap.processes.caller_processes import CallerProcesses
 from turngap.scenario.calls import describe_repeats
 from turngap.session import agent_metrics, machine_record, run_record
 from turngap.session.agent_processes import AgentProcesses, start_agents
@@ -85,6 +87,10 @@ class Session:
     """Plans a moment for each call, whatever others are under way; None: each is placed as soon as a slot is free."""
     on_call: OnCall | None = None
     """Takes the record of each call when it has ended."""
+    caller_processes: int = 1
+    """So many place the calls with planned moments; 1: this process does."""
+    caller_loads: list[CallerLoad] = field(default_factory=list)
+    """What the calls took of these processes, where there are several; filled in while the session runs."""
 
 
 async def run_request(
@@ -203,6 +209,10 @@ async def _measure(
             own = processes[agent_run.name]
             agent_run.record = run_record.with_agent(agent_run.record, own.agent.ready, own.sampler)
             agent_run.folder.write(agent_run.record)
+        callers = None
+        if session.caller_processes > 1:
+            running = CallerProcesses.running(session.caller_processes, corpus.clips, clock=clock)
+            callers = await stack.enter_async_context(running)
         ready_s = clock.now_ns() / 1e9
         slots = CallSlots(
             calls=session.calls,
@@ -218,6 +228,7 @@ async def _measure(
             interrupted=session.interrupted,
             arrange=session.arrange,
             on_call=session.on_call,
+            callers=callers,
         )
         display.show_start(sum(len(assigned.call.scored_turns) for assigned in session.calls))
         watch: Sentinel | None = None
@@ -231,6 +242,7 @@ async def _measure(
             ) as watch:
                 await slots.place_all()
         finally:
+            session.caller_loads.extend(slots.loads)
             await _record_agents(session.agent_runs, processes, watch)
     for agent_run in session.agent_runs:
         machine_record.record_gpus(agent_run, processes[agent_run.name], ready_s)

@@ -26,7 +26,10 @@ def test_speech_and_pauses_are_known_and_answers_estimated() -> None:
 def test_the_estimate_is_corrected_by_what_calls_took() -> None:
     """By the 90th percentile, so that few calls last longer than planned; without any it stays."""
     lengths = CallLengths(CLIPS)
-    measured = [(call("a", probe=True), 2.5 + PROBED_S * factor) for factor in np.linspace(0.5, 1.5, 11)]
-    assert lengths.corrected(measured).stretch == pytest.approx(1.4)
+    measured = [(call("a", probe=True), 2.5 + seconds) for seconds in np.linspace(0.5, 1.5, 11)]
+    corrected = lengths.corrected(measured)
+    assert (corrected.probed_s, corrected.answered_s) == (pytest.approx(1.4), ANSWERED_S)
+    longer = lengths.corrected([*measured, (call("a", "b", probe=True), 5.0 + 3.0 + 1.4), (call("a"), 2.5 + 3.0)])
+    assert (longer.probed_s, longer.answered_s) == (pytest.approx(1.4), pytest.approx(3.0))
     assert lengths.corrected([]) == lengths
-    assert lengths.corrected([(call("a"), 0.1)]).stretch > 0
+    assert lengths.corrected([(call("a"), 0.1)]).answered_s > 0
