@@ -39,6 +39,9 @@ def describe_result(record: CapacityRecord) -> str:
         name = record.budget.name
         parts.insert(0, f"{name} holds up to {most:g} {unit}." if most is not None else f"No load holds {name}.")
     parts += [_describe_invalid(point) for point in record.points if not point.is_valid]
+    if not parts and record.points:
+        last = record.points[-1]
+        parts.append(f"{last.name}: p95 {ms(last.gap_ms.p95)} ms of {plural(last.n_turns, 'turn')}.")
     return " ".join(parts) or "Nothing was measured."
 
 
