@@ -26,7 +26,7 @@ from turngap_agent.errors import UsageError
 
 from benchmarks.promises import Promise, make_parser, print_progress, print_result, run_main
 from benchmarks.side_by_side import Variant, side_by_side
-from benchmarks.tracing import differences, promises
+from benchmarks.tracing import compute_differences, make_promises
 
 OFF, WATCHED, SAMPLED, OUTSIDE = "nobody looks", "loop watched", "stacks sampled", "sampled by py-spy"
 RATE_HZ = 100
@@ -94,8 +94,8 @@ def main() -> int:
     rows: list[Promise] = []
     details = {}
     for name in (WATCHED, SAMPLED, *([OUTSIDE] if arguments.py_spy else [])):
-        with_ms, without_ms = differences(rounds, name, OFF)
-        rows += promises(with_ms, without_ms, name, "nobody looking", judged=name != OUTSIDE)
+        with_ms, without_ms = compute_differences(rounds, name, OFF)
+        rows += make_promises(with_ms, without_ms, name, "nobody looking", judged=name != OUTSIDE)
         left_out = arguments.turns - len(with_ms)
         rows.append(
             Promise(

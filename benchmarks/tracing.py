@@ -31,7 +31,7 @@ async def measure_rounds(turns: int) -> list[dict[str, TurnRecord]]:
         return await caller.rounds(turns)
 
 
-def differences(
+def compute_differences(
     rounds: Sequence[dict[str, TurnRecord]], with_: str = ON, without: str = OFF
 ) -> tuple[list[float], list[float]]:
     """Return the gaps of two agents, ms, by default with and without tracing, where both turns were answered."""
@@ -41,7 +41,7 @@ def differences(
     return [on for on, _ in complete], [off for _, off in complete]
 
 
-def promises(
+def make_promises(
     on_ms: Sequence[float], off_ms: Sequence[float], on: str = ON, off: str = "off", *, judged: bool = True
 ) -> list[Promise]:
     """Return the promises of the mean (interval of the paired t test) and of the median (exact binomial interval).
@@ -74,8 +74,8 @@ def main() -> int:
     options.add_argument("--turns", type=int, default=80, help="pairs of turns")
     arguments = options.parse_args()
     with raised_priority():
-        on_ms, off_ms = differences(asyncio.run(measure_rounds(arguments.turns)))
-    rows = promises(on_ms, off_ms)
+        on_ms, off_ms = compute_differences(asyncio.run(measure_rounds(arguments.turns)))
+    rows = make_promises(on_ms, off_ms)
     left_out = arguments.turns - len(on_ms)
     rows.append(
         Promise(

@@ -21,6 +21,9 @@ from turngap_agent import clock
 HAND_OVER = "hand_over"
 """From the request to the engine's thread and back, queueing and the thread's waits for its reader included; `worker`
 marks it for every engine."""
+KEPT = "kept"
+"""The size by which a part that runs a model notes, before each pass, how many positions attention has from earlier
+passes: where keys and values lie in one buffer of the greatest length, nothing else tells how much of it is read."""
 
 
 @runtime_checkable
@@ -200,7 +203,16 @@ def note_shape(name: str, value: int) -> None:
         lane.recorder.shapes.append(Shape(lane.part, name, value))
 
 
-def current_part() -> str | None:
+def find_shape(name: str) -> int | None:
+    """Return the size that the current part has noted last under `name`; None if none, or where no recorder listens."""
+    lane = _LANE.get()
+    if lane is None:
+        return None
+    shapes = reversed(lane.recorder.shapes)
+    return next((one.value for one in shapes if (one.part, one.name) == (lane.part, name)), None)
+
+
+def find_current_part() -> str | None:
     """Return the part that the running thread is in; None before the first, or where no recorder listens."""
     lane = _LANE.get()
     return lane.part if lane is not None else None

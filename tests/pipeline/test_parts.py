@@ -128,7 +128,7 @@ def test_nothing_is_recorded_where_nobody_listens() -> None:
     def work() -> str | None:
         with parts.part("mel"):
             parts.note_shape("positions", 3)
-            return parts.current_part()
+            return parts.find_current_part()
 
     assert asyncio.run(worker.run(executor, work)) is None
     executor.shutdown()

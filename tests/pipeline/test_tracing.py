@@ -59,5 +59,7 @@ def test_names_on_the_wire_do_not_change():
         "STACK_RING": "stacks.ring",
         "STACK_NAMES": "stacks.jsonl",
         "STAGE_PARTS": "parts.jsonl",
+        "TORCH_TRACE": "torch.json",
+        "TORCH_CLOCK": "turngap clock ",
         "OUTPUT_FOLDER": "TURNGAP_OUTPUT_FOLDER",
     }

@@ -145,7 +145,7 @@ def write_trace(options: StageRequest, folder: Path, profile: str) -> None:
     """Write the trace of what the stage's process left in `folder`.
 
     Raises:
-        AgentError: it left nothing.
+        AgentError: it left nothing, or torch's profiler left no trace.
         HarnessError: the file can't be written.
     """
     assert options.trace is not None
@@ -153,7 +153,8 @@ def write_trace(options: StageRequest, folder: Path, profile: str) -> None:
     stacks = stack_samples.read_stack_samples(folder)
     events = health_log.read_events(folder / tracing.HEALTH_LOG, tracing.read_boot_id()) or ()
     about = {"stage": options.stage, "profile": profile, "threads": "sampled 100 times a second"}
-    disk.replace_file(options.trace, stage_trace.render_stage_trace(units, parts, stacks, events, about))
+    of_torch = stage_trace.read_torch_trace(folder)
+    disk.replace_file(options.trace, stage_trace.render_stage_trace(units, parts, stacks, events, about, of_torch))
 
 
 def _environment(trace_folder: str | None) -> dict[str, str]:

@@ -30,7 +30,7 @@ def summarise_energy(
     """
     if not calls:
         return None
-    package_j = samples.total("package_j", since_s)
+    package_j = samples.measure_total("package_j", since_s)
 
     def part(known: tuple[float, float] | None) -> EnergyPart | None:
         if known is None:

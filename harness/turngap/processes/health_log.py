@@ -54,7 +54,7 @@ class HealthSamples:
         """Whether there are none."""
         return not self._rows
 
-    def growth(self, column: str, begin_s: float, end_s: float) -> float | None:
+    def measure_growth(self, column: str, begin_s: float, end_s: float) -> float | None:
         """Return by how much a counter grew between two moments, in proportion where they lie between two rows.
 
         None if the column was not readable there, or nobody looked during a part of it.
@@ -72,7 +72,7 @@ class HealthSamples:
             total += (high - low) * (inside_s / (stop_s - start_s) if stop_s > start_s else 1.0)
         return total
 
-    def total(self, column: str, since_s: float) -> tuple[float, float] | None:
+    def measure_total(self, column: str, since_s: float) -> tuple[float, float] | None:
         """Return by how much a counter grew from `since_s` on, and over how many seconds; None if never readable."""
         grown = seconds = 0.0
         for before, after in pairwise(row for row in self._rows if (row["at_s"] or 0.0) >= since_s):

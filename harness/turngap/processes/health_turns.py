@@ -56,19 +56,19 @@ def summarise_health(turns: Sequence[TurnRecord], not_readable: Mapping[str, str
     )
 
 
-def window_ns(turn: TurnRecord) -> tuple[int, int]:
+def find_window_ns(turn: TurnRecord) -> tuple[int, int]:
     """Return the turn's window, ns on the host's monotonic clock."""
     return turn.t0_ns, turn.t1_ns if turn.t1_ns is not None else turn.t0_ns + UNANSWERED_MS * NS_PER_MS
 
 
 def _health(turn: TurnRecord, samples: HealthSamples, events: Sequence[LoopEvent] | None) -> TurnHealth:
-    begin_ns, end_ns = window_ns(turn)
+    begin_ns, end_ns = find_window_ns(turn)
     inside = [event for event in events or () if event.start_ns < end_ns and event.end_ns > begin_ns]
     loop = sorted((event for event in inside if event.kind == "loop"), key=lambda event: event.start_ns - event.end_ns)
     waits = [event.end_ns - event.start_ns for event in inside if event.kind == "interpreter"]
 
-    def growth(column: str, scale: float = 1.0) -> float | None:
-        value = samples.growth(column, begin_ns / 1e9, end_ns / 1e9)
+    def measure_growth(column: str, scale: float = 1.0) -> float | None:
+        value = samples.measure_growth(column, begin_ns / 1e9, end_ns / 1e9)
         return None if value is None else round(value * scale, 3)
 
     return TurnHealth(
@@ -86,12 +86,12 @@ def _health(turn: TurnRecord, samples: HealthSamples, events: Sequence[LoopEvent
             sum(min(event.end_ns, end_ns) - max(event.start_ns, begin_ns) for event in loop) / NS_PER_MS, 3
         ),
         interpreter_wait_ms=round(max(waits, default=0) / NS_PER_MS, 3),
-        queued_ms=growth("queued_s", 1e3),
-        loop_queued_ms=growth("loop_queued_s", 1e3),
-        major_faults=growth("major_faults"),
-        minor_faults=growth("minor_faults"),
-        throttled_ms=growth("throttled_s", 1e3),
-        stolen_ms=growth("stolen_s", 1e3),
+        queued_ms=measure_growth("queued_s", 1e3),
+        loop_queued_ms=measure_growth("loop_queued_s", 1e3),
+        major_faults=measure_growth("major_faults"),
+        minor_faults=measure_growth("minor_faults"),
+        throttled_ms=measure_growth("throttled_s", 1e3),
+        stolen_ms=measure_growth("stolen_s", 1e3),
     )
 
 

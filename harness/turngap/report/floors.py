@@ -45,7 +45,7 @@ class FloorRow:
     """... and p95."""
 
 
-def distances(stages: Mapping[str, StageDocument]) -> dict[Activity, float]:
+def compute_distances(stages: Mapping[str, StageDocument]) -> dict[Activity, float]:
     """Return measured over floor of each activity whose engine's floor is known, at least 1."""
     known: dict[Activity, float] = {}
     for activity, (stage, parts) in WORK.items():
@@ -62,7 +62,7 @@ def list_floors(stages: Mapping[str, StageDocument], turns: Sequence[TurnRecord]
     `turns` are the valid ones.
     """
     explained = [turn for turn in turns if turn.is_good and turn.bars and turn.stages and turn.turn_gap_ms is not None]
-    known = distances(stages)
+    known = compute_distances(stages)
     if not explained or not known:
         return ()
     rows = []
@@ -90,10 +90,12 @@ def list_floors(stages: Mapping[str, StageDocument], turns: Sequence[TurnRecord]
     return tuple(rows)
 
 
-def gain_of_all_floors(stages: Mapping[str, StageDocument], turns: Sequence[TurnRecord]) -> tuple[float, float] | None:
+def compute_gain_of_all_floors(
+    stages: Mapping[str, StageDocument], turns: Sequence[TurnRecord]
+) -> tuple[float, float] | None:
     """Return how much the median gap and p95 would be shorter if every stage with a known floor were at it; or None."""
     explained = [turn for turn in turns if turn.is_good and turn.bars and turn.turn_gap_ms is not None]
-    known = distances(stages)
+    known = compute_distances(stages)
     if not explained or not known:
         return None
     return _gain(explained, {activity: 1 / distance for activity, distance in known.items()})

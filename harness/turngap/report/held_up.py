@@ -83,7 +83,7 @@ def summarise(figures: HealthFigures | None) -> str:
     return "; ".join(found) or f"nothing of {LEAST_MS:g} ms or more {of}"
 
 
-def energy_lines(figures: EnergyFigures | None) -> tuple[tuple[str, str], ...]:
+def format_energy_parts(figures: EnergyFigures | None) -> tuple[tuple[str, str], ...]:
     """Return each part of the machine with its energy in words, or why that is not known; () without figures."""
     if figures is None:
         return ()
@@ -91,7 +91,7 @@ def energy_lines(figures: EnergyFigures | None) -> tuple[tuple[str, str], ...]:
     return (*rows, *((name, f"not readable here: {why}") for name, why in figures.not_readable.items()))
 
 
-def energy_line(figures: EnergyFigures | None) -> str:
+def format_energy(figures: EnergyFigures | None) -> str:
     """Return the energy in one line for a terminal; "" without a figure."""
     known = [] if figures is None else [("GPU", figures.gpu), ("processor", figures.package)]
     return join_words([f"{name} {_energy_text(part)}" for name, part in known if part is not None])

@@ -50,7 +50,7 @@ class MachineSection:
     traces: tuple[TraceLink, ...]
 
 
-def machine_section(
+def make_machine_section(
     record: RunRecord,
     turns: Sequence[TurnRecord],
     stages: Mapping[str, StageDocument],
@@ -68,13 +68,13 @@ def machine_section(
     return MachineSection(
         floors=rows,
         without_floor=tuple((stage, each.no_floor) for stage, each in stages.items() if each.no_floor),
-        first=describe_first(rows, floors.gain_of_all_floors(stages, valid)),
+        first=describe_first(rows, floors.compute_gain_of_all_floors(stages, valid)),
         commands=_commands(record, folder) if not stages and record.profile_data else (),
         memory=tuple(each for each in stages.values() if each.memory_mib.steady is not None),
         held=_as_sentence(held_up.summarise(record.health)),
         held_turns=held_up.list_held_turns(turns),
         not_readable=_not_readable(record),
-        energy=held_up.energy_lines(record.energy),
+        energy=held_up.format_energy_parts(record.energy),
         traces=tuple(_link(trace, turns, folder, report_folder) for trace in record.traces),
     )
 

@@ -58,7 +58,7 @@ def render_run_page(run: data.ReportData, baseline: Path | None = None, report_f
         .get_template("report.html.j2")
         .render(
             **_context(run),
-            machine=machine.machine_section(run.record, run.turns, run.stages, run.path, report_folder),
+            machine=machine.make_machine_section(run.record, run.turns, run.stages, run.path, report_folder),
             **_comparison_context(run, baseline),
             style=template.style_sheet(),
             script=Markup(script),  # our own file
@@ -91,7 +91,7 @@ def _context(run: data.ReportData) -> dict[str, Any]:
         "networks": groups,
         "network_chart": charts.draw_networks(groups, limit) if any(group.turns for group in groups) else None,
         "outcome_counts": wording.outcome_counts_text,
-        "waterfalls": waterfall.waterfall_figures(typical, worst, floors.distances(run.stages)),
+        "waterfalls": waterfall.waterfall_figures(typical, worst, floors.compute_distances(run.stages)),
         "activity_words": wording.ACTIVITY,
         "no_stages": next((t.stages_note for t in scored if t.stages_note), ""),
         "lines": stage_table.plan_rows(record, turns),

@@ -173,7 +173,7 @@ def _facts(record: RunRecord, turns: Sequence[TurnRecord] = ()) -> list[tuple[st
         *_telephone(record),
         *([("attempt", record.ledger.sentence)] if record.ledger is not None and record.ledger.number else []),
         *([("cost", wording.cost_text(record.cost))] if record.cost is not None else []),
-        *([("energy", energy)] if (energy := held_up.energy_line(record.energy)) else []),
+        *([("energy", energy)] if (energy := held_up.format_energy(record.energy)) else []),
         *([("held up", held.replace("`", ""))] if (held := held_up.summarise(record.health)) else []),
         *([("traces", join_words([trace.file for trace in record.traces]))] if record.traces else []),
         *([("GPU shared", shared)] if (shared := gpu_sharing_text(record.agent)) else []),

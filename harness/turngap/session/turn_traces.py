@@ -11,7 +11,7 @@ from turngap_agent.errors import RunFolderError
 from turngap.model.health import TraceFile
 from turngap.model.turn import TurnRecord
 from turngap.processes import health_log
-from turngap.processes.health_turns import window_ns
+from turngap.processes.health_turns import find_window_ns
 from turngap.store import disk, stack_samples
 from turngap.store import folder as store
 from turngap.store.stack_samples import StackSamples
@@ -49,7 +49,7 @@ def write_worst_traces(
     if worst:
         (folder / TRACES).mkdir(exist_ok=True)
     for turn in worst:
-        window = window_ns(turn)
+        window = find_window_ns(turn)
         seen = samples if turn.boot_id == boot_id else None
         changes = turn_trace.count_changes(seen, window)
         if not changes and not of_url:

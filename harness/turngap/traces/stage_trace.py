@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from turngap_agent.errors import AgentError
-from turngap_agent.tracing import STAGE_PARTS
+from turngap_agent.tracing import STAGE_PARTS, TORCH_TRACE
 
 from turngap.processes.health_log import LoopEvent
 from turngap.store.stack_samples import StackSamples
-from turngap.traces.events import Event
-from turngap.traces.threads import held_up_events, make_slice, name_track, stack_events
+from turngap.traces.events import Event, start_at_zero
+from turngap.traces.threads import list_held_up_events, list_stack_events, make_slice, name_track
+from turngap.traces.torch_events import count_kernels, place_torch_events
 
 ENGINE = 1
 """The engine's process number in the trace."""
@@ -66,14 +67,27 @@ def read_parts(folder: Path) -> tuple[tuple[UnitSlice, ...], tuple[PartSlice, ..
     return tuple(units), tuple(parts)
 
 
+def read_torch_trace(folder: Path) -> str | None:
+    """Return what torch's profiler wrote of one unit; None if the engine is not on torch."""
+    file = folder / TORCH_TRACE
+    return file.read_text("utf-8", "replace") if file.is_file() else None
+
+
 def render_stage_trace(
     units: Sequence[UnitSlice],
     parts: Sequence[PartSlice],
     stacks: StackSamples | None,
     events: Sequence[LoopEvent],
     about: Mapping[str, str],
+    torch_trace: str | None = None,
 ) -> str:
-    """Return the trace; times in µs from the first unit's start. `about` is stated in its metadata."""
+    """Return the trace; times in µs from the first unit's start. `about` is stated in its metadata.
+
+    `torch_trace` is what torch's profiler wrote of one of the units, if it was recorded.
+
+    Raises:
+        AgentError: that is no trace.
+    """
     begin_ns, end_ns = min(unit.start_ns for unit in units), max(unit.end_ns for unit in units)
     trace: list[Event] = [
         name_track(ENGINE, "process_name", 0, "the engine"),
@@ -88,7 +102,13 @@ def render_stage_trace(
             for part in parts
             if part.thread == thread and part.end_ns > part.start_ns
         ]
-    trace += stack_events(stacks, begin_ns, end_ns, begin_ns)
-    trace += held_up_events(events, begin_ns, end_ns, begin_ns)
-    document = {"displayTimeUnit": "ms", "traceEvents": trace, "metadata": dict(about)}
+    trace += list_stack_events(stacks, begin_ns, end_ns, begin_ns)
+    trace += list_held_up_events(events, begin_ns, end_ns, begin_ns)
+    if torch_trace is not None:
+        recorded = place_torch_events(torch_trace, begin_ns)
+        trace += recorded
+        kernels = count_kernels(recorded)
+        about = {**about, "torch": f"{len(recorded)} events of the last unit, {kernels} of them kernels of a GPU"}
+    placed, _ = start_at_zero(trace)
+    document = {"displayTimeUnit": "ms", "traceEvents": placed, "metadata": dict(about)}
     return json.dumps(document, separators=(",", ":")) + "\n"

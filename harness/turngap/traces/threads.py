@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 
 from turngap.processes.health_log import LoopEvent
 from turngap.store.stack_samples import StackChange, StackSamples
-from turngap.traces.events import NS_PER_US, Event
+from turngap.traces.events import Event, to_grid_us
 
 AGENT, HELD_UP = 900_001, 900_002
 """Process numbers in the trace, beside those of the calls."""
+AGENT_THREADS, HELD_UP_TRACKS = 910_000, 920_000
+"""What is added to the number of a thread in them: no two tracks of a trace have the same (`traces.events`)."""
 
 
-def stack_events(stacks: StackSamples | None, begin_ns: int, end_ns: int, base_ns: int) -> list[Event]:
+def list_stack_events(stacks: StackSamples | None, begin_ns: int, end_ns: int, base_ns: int) -> list[Event]:
     """Return the threads' stacks between two times as nested slices; µs from `base_ns`."""
     if stacks is None:
         return []
@@ -31,8 +33,9 @@ def stack_events(stacks: StackSamples | None, begin_ns: int, end_ns: int, base_n
         slices = _slices(changes, stacks.frames, begin_ns, end_ns)
         if not slices:
             continue
-        events.append(name_track(AGENT, "thread_name", thread, stacks.threads.get(thread, f"thread {thread}")))
-        events += [make_slice(AGENT, thread, "stack", name, since, until, base_ns) for name, since, until in slices]
+        track = AGENT_THREADS + thread
+        events.append(name_track(AGENT, "thread_name", track, stacks.threads.get(thread, f"thread {thread}")))
+        events += [make_slice(AGENT, track, "stack", name, since, until, base_ns) for name, since, until in slices]
     return events
 
 
@@ -56,12 +59,15 @@ def _slices(
     return [(name, since, until) for since, _, name, until in sorted(slices)]
 
 
-def held_up_events(events: Sequence[LoopEvent], begin_ns: int, end_ns: int, base_ns: int) -> list[Event]:
+def list_held_up_events(events: Sequence[LoopEvent], begin_ns: int, end_ns: int, base_ns: int) -> list[Event]:
     """Return the standstills of the event loop and the waits for the interpreter between two times."""
     inside = [event for event in events if event.start_ns < end_ns and event.end_ns > begin_ns]
     if not inside:
         return []
-    tracks = {"loop": (1, "event loop stood"), "interpreter": (2, "waited for the interpreter")}
+    tracks = {
+        "loop": (HELD_UP_TRACKS + 1, "event loop stood"),
+        "interpreter": (HELD_UP_TRACKS + 2, "waited for the interpreter"),
+    }
     out = [name_track(HELD_UP, "process_name", 0, "what held the agent up")]
     out += [name_track(HELD_UP, "thread_name", thread, name) for thread, name in tracks.values()]
     free_ns = dict.fromkeys(tracks, 0)
@@ -79,15 +85,9 @@ def held_up_events(events: Sequence[LoopEvent], begin_ns: int, end_ns: int, base
 
 def make_slice(pid: int, tid: int, category: str, name: str, since_ns: int, until_ns: int, base_ns: int) -> Event:
     """Return a slice of a thread's track; slices of one track are one inside the other or apart."""
-    return {
-        "ph": "X",
-        "name": name,
-        "cat": category,
-        "pid": pid,
-        "tid": tid,
-        "ts": round((since_ns - base_ns) / NS_PER_US, 3),
-        "dur": round((until_ns - since_ns) / NS_PER_US, 3),
-    }
+    ts = to_grid_us(since_ns - base_ns)
+    dur = to_grid_us(until_ns - base_ns) - ts
+    return {"ph": "X", "name": name, "cat": category, "pid": pid, "tid": tid, "ts": ts, "dur": dur}
 
 
 def name_track(pid: int, kind: str, tid: int, name: str) -> Event:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from turngap.model.turn import TurnRecord
 from turngap.processes.health_log import HealthSamples, LoopEvent
 from turngap.store.stack_samples import StackSamples
-from turngap.traces.events import NS_PER_US, Event, turn_events
-from turngap.traces.threads import HELD_UP, held_up_events, stack_events
+from turngap.traces.events import NS_PER_US, Event, list_turn_events, start_at_zero
+from turngap.traces.threads import HELD_UP, list_held_up_events, list_stack_events
 
 BEFORE_NS, AFTER_NS = 1_000_000_000, 500_000_000
 """Of the time before t0 and after the answer."""
@@ -28,20 +28,18 @@ def render_turn_trace(
     health: HealthSamples | None,
     about: Mapping[str, str],
 ) -> str:
-    """Return the trace of a turn; `window_ns` is from its t0 to its answer, times in the trace are µs from t0.
+    """Return the trace of a turn; `window_ns` is from its t0 to its answer, times are µs from the first event.
 
-    `about` is stated in the trace's metadata.
+    `about` is stated in the trace's metadata; there `t0_us` is when the caller's speech ended.
     """
     begin_ns, end_ns = window_ns[0] - BEFORE_NS, window_ns[1] + AFTER_NS
-    trace = turn_events(turn, turn.t0_ns)
-    trace += stack_events(stacks, begin_ns, end_ns, turn.t0_ns)
-    trace += held_up_events(events, begin_ns, end_ns, turn.t0_ns)
+    trace = list_turn_events(turn, turn.t0_ns)
+    trace += list_stack_events(stacks, begin_ns, end_ns, turn.t0_ns)
+    trace += list_held_up_events(events, begin_ns, end_ns, turn.t0_ns)
     trace += _counter_events(health, begin_ns, end_ns, turn.t0_ns)
-    document = {
-        "displayTimeUnit": "ms",
-        "traceEvents": trace,
-        "metadata": {"call": turn.call, "turn": turn.turn, "utterance": turn.utterance_id, **about},
-    }
+    placed, t0_us = start_at_zero(trace)
+    facts = {"call": turn.call, "turn": turn.turn, "utterance": turn.utterance_id, "t0_us": t0_us}
+    document = {"displayTimeUnit": "ms", "traceEvents": placed, "metadata": {**facts, **about}}
     return json.dumps(document, separators=(",", ":")) + "\n"
 
 
@@ -58,7 +56,7 @@ def _counter_events(health: HealthSamples | None, begin_ns: int, end_ns: int, ba
         return []
     out: list[Event] = []
     for since_ns in range(begin_ns, end_ns, COUNTER_STEP_NS):
-        grown = health.growth("queued_s", since_ns / 1e9, (since_ns + COUNTER_STEP_NS) / 1e9)
+        grown = health.measure_growth("queued_s", since_ns / 1e9, (since_ns + COUNTER_STEP_NS) / 1e9)
         if grown is not None:
             value = {"ms in 100 ms, all threads": round(grown * 1e3, 3)}
             at_us = (since_ns - base_ns) / NS_PER_US

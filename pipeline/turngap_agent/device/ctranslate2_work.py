@@ -20,7 +20,7 @@ from turngap_agent.parts import Shape
 ENCODER, DECODER = "encoder", "decoder"
 _VERSIONS = (5, 6)
 _LINEAR_BYTES = {"int8": 1, "int16": 2, "float16": 2, "bfloat16": 2, "float32": 4}
-"""Bytes of a weight of a matrix; all other variables have 4 on a CPU."""
+"""Bytes of a weight of a matrix, by the first word of the type of computation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,11 @@ def read_variables(file: Path) -> tuple[Variable, ...]:
 def count_whisper(variables: Sequence[Variable], compute_type: str, shapes: Sequence[Shape]) -> Mapping[str, PartWork]:
     """Return the work of encoder and decoder for the noted shapes: `positions`, and of the decoder `prompt`, `tokens`.
 
-    Left out, so that it is the least: biases and softmax.
+    `compute_type` is the one that the model has on its device, as CTranslate2 says it: the type of the weights of
+    matrices and, after a `_`, that of everything else. Left out, so that it is the least: biases and softmax.
     """
-    kind = compute_type.partition("_")[0]
-    count = {name: _sizes(variables, name, _LINEAR_BYTES[kind]) for name in (ENCODER, DECODER)}
+    kind, other = split_type(compute_type)
+    count = {name: _sizes(variables, name, _LINEAR_BYTES[kind], _LINEAR_BYTES[other]) for name in (ENCODER, DECODER)}
     work = {ENCODER: PartWork(), DECODER: PartWork()}
     for positions in _values(shapes, ENCODER, "positions"):
         size, part = count[ENCODER], work[ENCODER]
@@ -73,19 +74,27 @@ def count_whisper(variables: Sequence[Variable], compute_type: str, shapes: Sequ
         part.bytes_read += size.bytes
         part.add(kind, 2 * positions * size.linear)
         # The first convolution is over the frames, two for each position; the second halves them.
-        part.add(
-            "float32", sum(2 * positions * step * conv for step, conv in zip((2, 1), size.convolutions, strict=True))
-        )
-        part.add("float32", 4 * positions * positions * size.width * size.layers)
+        part.add(other, sum(2 * positions * step * conv for step, conv in zip((2, 1), size.convolutions, strict=True)))
+        part.add(other, 4 * positions * positions * size.width * size.layers)
     noted = zip(*(_values(shapes, DECODER, name) for name in ("positions", "prompt", "tokens")), strict=True)
     for positions, prompt, tokens in noted:
         size, part = count[DECODER], work[DECODER]
-        part.weights_bytes = size.bytes
-        part.bytes_read += size.bytes * (1 + tokens) + size.once_bytes
+        # Of each pass after the first: keys and values of the encoder's states, and those kept of its own tokens.
+        kept = tokens * positions + sum(prompt + token for token in range(tokens))
+        position_bytes = 2 * size.width * size.layers * _LINEAR_BYTES[other]
+        last = positions + prompt + tokens - 1 if tokens else 0
+        part.weights_bytes = max(part.weights_bytes, size.bytes + last * position_bytes)
+        part.bytes_read += size.bytes * (1 + tokens) + size.once_bytes + kept * position_bytes
         part.add(kind, 2 * (prompt + tokens) * size.linear + 2 * positions * size.once)
         own = (prompt + tokens) * (prompt + tokens + 1) // 2  # each token sees itself and those before
-        part.add("float32", 4 * ((prompt + tokens) * positions + own) * size.width * size.layers)
+        part.add(other, 4 * ((prompt + tokens) * positions + own) * size.width * size.layers)
     return work
+
+
+def split_type(compute_type: str) -> tuple[str, str]:
+    """Return the types of products with weights of matrices, and of all others: "int8_float16" is int8 and float16."""
+    kind, _, other = compute_type.partition("_")
+    return kind, other or (kind if kind in ("float16", "bfloat16") else "float32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,7 @@ class _Sizes:
     layers: int
 
 
-def _sizes(variables: Sequence[Variable], side: str, linear_bytes: int) -> _Sizes:
+def _sizes(variables: Sequence[Variable], side: str, linear_bytes: int, other_bytes: int) -> _Sizes:
     own = [one for one in variables if one.name.startswith(f"{side}/")]
     matrices = [one for one in own if one.is_matrix and "position_encodings" not in one.name]
     embedded = [one for one in matrices if "embeddings" in one.name]
@@ -115,7 +124,7 @@ def _sizes(variables: Sequence[Variable], side: str, linear_bytes: int) -> _Size
     layers = {one.name.split("/")[1] for one in own if one.name.split("/")[1].startswith("layer_")}
     width = next(one.shape[0] for one in own if one.name == f"{side}/layer_norm/gamma")
     return _Sizes(
-        bytes=each * linear_bytes + sum(convolutions) * 4,
+        bytes=each * linear_bytes + sum(convolutions) * other_bytes,
         linear=each,
         once=sum(one.elements for one in once),
         once_bytes=sum(one.elements for one in once) * linear_bytes,

@@ -69,9 +69,9 @@ class CountingSessions:
             nodes = read_graph(Path(session.optimised))
             events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
             runs = group_runs(events)
-            for (unit, part), run in zip(session.runs, runs, strict=True):
+            for (unit, part, kept), run in zip(session.runs, runs, strict=True):
                 if unit >= 0 and part is not None:
-                    add_run(work[unit].setdefault(part, PartWork()), run, nodes)
+                    add_run(work[unit].setdefault(part, PartWork()), run, nodes, kept)
         return work
 
 
@@ -93,15 +93,18 @@ def count_sessions() -> Iterator[CountingSessions]:
                 self.optimised = str(counting.folder / f"graph-{number}.onnx")
                 options.optimized_model_filepath = self.optimised
                 super().__init__(name_nodes(model), options, *arguments, **more)
-                self.runs: list[tuple[int, str | None]] = []
+                self.runs: list[tuple[int, str | None, int | None]] = []
                 counting.opened.append(self)
 
+            def _note_run(self) -> None:
+                self.runs.append((counting.unit, parts.find_current_part(), parts.find_shape(parts.KEPT)))
+
             def run(self, *arguments: Any, **more: Any) -> Any:
-                self.runs.append((counting.unit, parts.current_part()))
+                self._note_run()
                 return super().run(*arguments, **more)
 
             def run_with_iobinding(self, *arguments: Any, **more: Any) -> Any:
-                self.runs.append((counting.unit, parts.current_part()))
+                self._note_run()
                 return super().run_with_iobinding(*arguments, **more)
 
         ort.InferenceSession = Session
@@ -149,8 +152,10 @@ def read_graph(file: Path) -> dict[str, GraphNode]:
     return nodes
 
 
-def add_run(work: PartWork, run: Sequence[Mapping[str, Any]], nodes: Mapping[str, GraphNode]) -> None:
-    """Add to a part what one run of its session did."""
+def add_run(
+    work: PartWork, run: Sequence[Mapping[str, Any]], nodes: Mapping[str, GraphNode], noted: int | None = None
+) -> None:
+    """Add to a part what one run of its session did; `noted` are the kept positions that the engine says."""
     read: dict[str, int] = {}
     for event in run:
         name, arguments = event["name"].removesuffix("_kernel_time"), event["args"]
@@ -162,11 +167,14 @@ def add_run(work: PartWork, run: Sequence[Mapping[str, Any]], nodes: Mapping[str
                 read[name] = sum(_bytes(arguments["output_type_shape"]))
         else:
             read |= {weight: size for weight, _, size in node.weights}
-        if operator == _ATTENTION and (kept := _count_kept(inputs, outputs)) is not None:
+        kept = _count_kept(inputs, outputs, noted) if operator == _ATTENTION else None
+        if kept is not None:
             # Only the kept positions: the new ones come from the step before, and may still be in a cache.
+            window = node.attributes.get("local_window_size", -1)
+            needed = min(kept, window - 1) if window > 0 else kept
             sizes = zip(inputs, _bytes(arguments["input_type_shape"]), strict=True)
-            read[name] = sum(size for shape, size in sizes if len(shape) == 4 and shape[2] == kept)
-        operations = count_operations(operator, node, inputs, outputs)
+            read[name] = sum(size * needed // shape[2] for shape, size in sizes if len(shape) == 4 and shape[2])
+        operations = count_operations(operator, node, inputs, outputs, kept)
         if operations:
             work.add(_type(operator, node), operations)
     total = sum(read.values())
@@ -174,8 +182,13 @@ def add_run(work: PartWork, run: Sequence[Mapping[str, Any]], nodes: Mapping[str
     work.bytes_read += total
 
 
-def count_operations(operator: str, node: GraphNode, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Return the multiplications and additions of a node's products; 0 for a node without."""
+def count_operations(
+    operator: str, node: GraphNode, inputs: Sequence[Shape], outputs: Sequence[Shape], kept: int | None = None
+) -> int:
+    """Return the multiplications and additions of a node's products; 0 for a node without.
+
+    `kept`: of attention, the positions from earlier passes; None, they are not known, and it counts nothing.
+    """
     if not inputs or not outputs:
         return 0
     out = math.prod(outputs[0])
@@ -193,30 +206,30 @@ def count_operations(operator: str, node: GraphNode, inputs: Sequence[Shape], ou
     if operator == "ConvTranspose" and matrices:
         return 2 * math.prod(inputs[0]) * math.prod(matrices[0]) // matrices[0][0]
     if operator == _ATTENTION:
-        return _count_attention(node, inputs, outputs)
+        return _count_attention(node, outputs, kept) if kept is not None else 0
     if operator in _RECURRENT:
         rows = inputs[0][0] * inputs[0][1]
         return 2 * rows * sum(math.prod(shape) for shape in matrices if len(shape) == 3)
     return 0
 
 
-def _count_kept(inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int | None:
-    """Return how many positions attention has kept from earlier passes; None where the shapes do not say it.
+def _count_kept(inputs: Sequence[Shape], outputs: Sequence[Shape], noted: int | None) -> int | None:
+    """Return how many positions attention has kept from earlier passes; None where nothing says it.
 
-    They do not where keys and values lie in one buffer of the greatest length.
+    Where keys and values lie in one buffer of the greatest length, its shapes do not; `noted` does, if the engine noted
+    it (`parts.KEPT`).
     """
     before = [shape[2] for shape in inputs if len(shape) == 4]
     after = [shape[2] for shape in outputs if len(shape) == 4]
     if not before or not after or len(outputs[0]) != 3:
         return None
-    return before[0] if before[0] + outputs[0][1] == after[0] else None
+    if before[0] + outputs[0][1] == after[0]:
+        return before[0]
+    return noted if noted is not None and noted + outputs[0][1] <= after[0] else None
 
 
-def _count_attention(node: GraphNode, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+def _count_attention(node: GraphNode, outputs: Sequence[Shape], kept: int) -> int:
     """Return the operations of scores and of sums of values: each row sees what is kept, and up to itself."""
-    kept = _count_kept(inputs, outputs)
-    if kept is None:
-        return 0
     batch, rows, width = outputs[0]
     window = node.attributes.get("local_window_size", -1)
     seen = (kept + row + 1 for row in range(rows))

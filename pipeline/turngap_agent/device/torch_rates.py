@@ -7,12 +7,17 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from turngap_agent.device import rates
+from turngap_agent.device import amx, rates
 from turngap_agent.device.rates import Rates
 
 ROUNDS = 5
 _GPU_BYTES, _GPU_SIDE, _CPU_SIDE = 1 << 30, 4096, 512
-_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_TYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,
+}
 
 
 def measure_torch_rates(name: str, kinds: Sequence[str], threads: int | None = None) -> Rates:
@@ -30,8 +35,10 @@ def measure_torch_rates(name: str, kinds: Sequence[str], threads: int | None = N
 
 
 def _measure(device: torch.device, kinds: Sequence[str]) -> Rates:
+    if device.type == "cpu":
+        amx.hide_from_torch(torch.cpu)
     side = _GPU_SIDE if device.type == "cuda" else _CPU_SIDE
-    operations = {kind: 2 * side**3 / _time_product(device, _TYPES[kind], side) for kind in kinds if kind in _TYPES}
+    operations = {kind: 2 * side**3 / _time_product(device, kind, side) for kind in kinds if kind in _TYPES}
     if device.type != "cuda":
         threads = torch.get_num_threads()
         processor = rates.measure_rates(threads, ())
@@ -57,12 +64,14 @@ def _copy_rate(device: torch.device, size: int, repeats: int) -> float:
     return 2 * len(source) * repeats / _best_s(device, copy)
 
 
-def _time_product(device: torch.device, dtype: torch.dtype, side: int) -> float:
-    left, right = (torch.ones(side, side, dtype=dtype, device=device) for _ in "ab")
-    out = torch.empty_like(left)
+def _time_product(device: torch.device, kind: str, side: int) -> float:
+    left, right = (torch.ones(side, side, dtype=_TYPES[kind], device=device) for _ in "ab")
+    # Products of 8 bits have sums of 32, and a function of their own.
+    product = torch._int_mm if kind == "int8" else torch.mm
+    out = torch.empty_like(left, dtype=torch.int32 if kind == "int8" else None)
 
     def multiply() -> None:
-        torch.mm(left, right, out=out)
+        product(left, right, out=out)
 
     return _best_s(device, multiply)
 

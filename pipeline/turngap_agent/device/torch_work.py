@@ -41,7 +41,7 @@ class TorchWork(TorchDispatchMode):  # type: ignore[misc]  # torch is not seen b
         result = function(*args, **more)
         self.operations += 1
         self.host_reads += function.__name__.split(".")[0] in READING
-        part = parts.current_part()
+        part = parts.find_current_part()
         if part is not None and packet in flop_registry:
             self._count(part, packet, args, more, result)
         # A view of a weight, and what is written in place, is no new storage.

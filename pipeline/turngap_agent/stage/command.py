@@ -43,7 +43,16 @@ class StageOptions:
     @property
     def settings(self) -> EngineSettings:
         """The engine's settings, completed as the agent completes them."""
-        return self.profile.engines()[self.stage].for_calls(self.profile.limits.simultaneous_calls)
+        return choose_settings(self.profile, self.stage)
+
+
+def choose_settings(profile: Profile, stage: EngineKind) -> EngineSettings:
+    """Return an engine's settings, completed as the agent completes them, for an engine in this process.
+
+    With `own_process` another process would do the work, and this one's time, memory and parts would say nothing.
+    """
+    settings = profile.engines()[stage].for_calls(profile.limits.simultaneous_calls)
+    return settings.model_copy(update={"own_process": False})
 
 
 def make_options(

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from turngap_agent.device.work import CountsWork, PartWork
-from turngap_agent.engines import EngineSettings, Placement
+from turngap_agent.engines import Placement
+from turngap_agent.errors import EngineError
 from turngap_agent.parts import Recorder
 from turngap_agent.stage.cold_start import load_engine
 from turngap_agent.stage.command import StageOptions
-from turngap_agent.stage.floor import MachineRates, describe_floor
+from turngap_agent.stage.floor import describe_floor
+from turngap_agent.stage.machine import measure_machine
 from turngap_agent.stage.measurement import Unit
 from turngap_agent.stage.units import make_work
-
-if TYPE_CHECKING:
-    from turngap_agent.device.rates import Rates
 
 COUNTED = 3
 """Units whose work is counted: different inputs, with different shapes."""
@@ -32,6 +31,9 @@ async def measure_floor(
         EngineError: the engine does not load a second time, or failed.
     """
     settings = options.settings
+    if settings.placement() is Placement.OWN_PROCESS:
+        await close()
+        return None, f"{settings.engine} works in a process of its own, and what it computes is not seen from here"
     try:
         chosen = _choose(units)
         counted: Counted = []
@@ -50,31 +52,11 @@ async def measure_floor(
     kinds = {kind for _, work in counted for part in work.values() for kind in part.operations}
     if not kinds:
         return None, f"{settings.engine} has no model whose work can be counted"
-    rates, one_thread = measure_machine(settings, sorted(kinds))
-    missing = sorted(kinds - set(rates.operations_s))
-    if missing:
-        return None, f"this machine's rate of products in {', '.join(missing)} could not be measured"
+    try:
+        rates, one_thread = measure_machine(settings, sorted(kinds))
+    except EngineError as error:
+        return None, str(error)
     return describe_floor(counted, rates, one_thread), ""
-
-
-def measure_machine(settings: EngineSettings, kinds: Sequence[str]) -> tuple[MachineRates, MachineRates | None]:
-    """Return the rates of the engine's device with the engine's threads, and with one: None on a GPU."""
-    if settings.on_torch:
-        from turngap_agent.device.torch_rates import measure_torch_rates
-
-        device = getattr(settings, "device", "cpu") if settings.placement() is Placement.GPU else "cpu"
-        found = measure_torch_rates(device, kinds)
-        one = measure_torch_rates(device, kinds, threads=1) if found.threads > 1 else found
-    else:
-        from turngap_agent.device.rates import measure_rates
-
-        found = measure_rates(int(getattr(settings, "threads", 1)), kinds)
-        one = measure_rates(1, kinds) if found.threads > 1 else found
-    return _as_machine_rates(found), _as_machine_rates(one) if found.threads else None
-
-
-def _as_machine_rates(found: Rates) -> MachineRates:
-    return MachineRates(found.memory_bytes_s, found.cache_bytes_s, found.cache_bytes, found.operations_s, found.threads)
 
 
 def _choose(units: Sequence[Unit]) -> list[Unit]:

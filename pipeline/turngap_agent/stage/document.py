@@ -18,6 +18,10 @@ from turngap_agent.stage.units import STEPS, UNITS
 
 SCHEMA = 1
 _NO_GPU = "the engine works on the processor"
+_NOT_TORCH = "only torch's profiler counts them, and the engine is not on torch"
+_IN_THIS_PROCESS = (
+    "the profile gives the engine a process of its own; it was measured in this one, without the door to it"
+)
 _OWN_PROCESS = "of this process alone: the engine works in a process of its own, which is not in it"
 
 
@@ -40,6 +44,8 @@ def describe(
     reasons |= {"context_switches": why} if why else {}
     if options.settings.placement() is Placement.OWN_PROCESS:
         reasons |= dict.fromkeys(("memory_mib", "threads", "cpu_ms"), _OWN_PROCESS)
+    if options.profile.engines()[stage].own_process:
+        reasons["own_process"] = _IN_THIS_PROCESS
     units = measured.units
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -76,7 +82,9 @@ def describe(
     for name in (f"launches_per_{step}", f"host_syncs_per_{step}"):
         document[name] = None
         if options.settings.placement() is not Placement.GPU:
-            reasons[name] = _NO_GPU
+            reasons[name] = _NO_GPU if options.settings.placement() is Placement.CPU else _OWN_PROCESS
+        elif not options.settings.on_torch:
+            reasons[name] = _NOT_TORCH
     return document
 
 

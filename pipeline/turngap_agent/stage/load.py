@@ -20,6 +20,7 @@ from turngap_agent.errors import EngineError, TurngapError, one_line
 from turngap_agent.parts import Recorder
 from turngap_agent.profile import Profile
 from turngap_agent.stage.cold_start import load_engine
+from turngap_agent.stage.command import choose_settings
 from turngap_agent.stage.inputs import StageInput, read_inputs
 from turngap_agent.stage.units import make_work, split_units
 
@@ -28,7 +29,7 @@ START_WITHIN_S = 600.0
 
 
 @asynccontextmanager
-async def busy_here(
+async def keep_busy_here(
     profile: Profile, stages: Sequence[EngineKind], inputs: Sequence[StageInput]
 ) -> AsyncIterator[None]:
     """Load the engines of `stages` in this process, and keep each at work inside the context.
@@ -40,8 +41,8 @@ async def busy_here(
     tasks: list[asyncio.Task[None]] = []
     try:
         for stage in stages:
-            settings = profile.engines()[stage].for_calls(profile.limits.simultaneous_calls)
-            engines.append((stage, (await load_engine(settings)).engine))
+            loaded = await load_engine(choose_settings(profile, stage))
+            engines.append((stage, loaded.engine))
         begun = [asyncio.Event() for _ in engines]
         tasks += [
             asyncio.create_task(_keep_busy(stage, engine, split_units(stage, inputs), event))
@@ -76,7 +77,7 @@ async def _keep_busy(stage: EngineKind, engine: Any, inputs: Sequence[StageInput
 
 
 @asynccontextmanager
-async def busy_in_process(
+async def keep_busy_in_process(
     profile_file: str, stages: Sequence[EngineKind], inputs_text: str, environment: Mapping[str, str]
 ) -> AsyncIterator[None]:
     """Keep the engines of `stages` at work in a process of their own with `environment`, inside the context.
@@ -121,7 +122,7 @@ async def busy_in_process(
 async def _serve(request: dict[str, Any]) -> None:
     profile = profiles.load(request["profile"])
     inputs = read_inputs(json.dumps(request["inputs"]))
-    async with busy_here(profile, request["stages"], inputs):
+    async with keep_busy_here(profile, request["stages"], inputs):
         print(json.dumps({"event": "busy"}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -15,11 +15,11 @@ from turngap_agent.stage.command import StageOptions
 from turngap_agent.stage.counting import measure_floor
 from turngap_agent.stage.gpu import GpuMemory, share_gpu
 from turngap_agent.stage.inputs import StageInput
-from turngap_agent.stage.load import busy_here, busy_in_process
+from turngap_agent.stage.load import keep_busy_here, keep_busy_in_process
 from turngap_agent.stage.measurement import Unit, measure_units
 from turngap_agent.stage.process import Usage
 from turngap_agent.stage.replies import add_replies
-from turngap_agent.stage.trace import end_trace, start_trace
+from turngap_agent.stage.trace import end_trace, record_torch, start_trace
 from turngap_agent.stage.units import STEPS, Work, make_work, split_units
 
 PARTS_REPEATS = 5
@@ -53,7 +53,7 @@ async def _measure(
         work = make_work(options.stage, cold.engine, paced=options.cadence_s is not None)
         watch = start_trace()
         alone = await measure_units(work, units, options.repeats, options.cadence_s)
-        await end_trace(watch, alone)
+        await end_trace(watch, (*alone.units, *await record_torch(options.settings, work, units[0])))
         split_of = await _measure_parts(options, work, units) or alone.units
         gpu_memory.read("steady")
         result = document.describe(options, cold, before, loaded, alone, split_of)
@@ -84,9 +84,9 @@ async def _measure_parts(options: StageOptions, work: Work, units: Sequence[Stag
     """
     if options.settings.placement() is not Placement.GPU or not options.settings.on_torch:
         return ()
-    from turngap_agent.stage.torch_counting import device_wait
+    from turngap_agent.stage.torch_counting import find_device_wait
 
-    wait = device_wait(options.settings)
+    wait = find_device_wait(options.settings)
     measured = await measure_units(work, units, min(options.repeats, PARTS_REPEATS), None, lambda: Recorder(wait))
     return measured.units
 
@@ -108,8 +108,8 @@ def _load(
     options: StageOptions, inputs: Sequence[StageInput], inputs_text: str, sharing: Sharing | None
 ) -> AbstractAsyncContextManager[None]:
     if options.place == "thread":
-        return busy_here(options.profile, options.beside, inputs)
+        return keep_busy_here(options.profile, options.beside, inputs)
     # This process's own variables name the MPS daemon, and its child has them; a language model has its own share.
     daemon = sharing.mps if sharing is not None and "llm" in options.beside else None
     environment = daemon.llm_environment if daemon is not None else {}
-    return busy_in_process(options.profile_file, options.beside, inputs_text, environment)
+    return keep_busy_in_process(options.profile_file, options.beside, inputs_text, environment)

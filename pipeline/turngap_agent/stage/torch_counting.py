@@ -70,6 +70,6 @@ async def count_launches(
     return kernels / steps, waits / steps, ""
 
 
-def device_wait(settings: EngineSettings) -> Any:
+def find_device_wait(settings: EngineSettings) -> Any:
     """Return what waits for the engine's device, for borders of parts; None on a processor, which has no queue."""
     return torch.cuda.synchronize if settings.placement() is Placement.GPU else None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from turngap_agent.engines import EngineSettings, Placement
 from turngap_agent.health.loop_watch import LoopWatch
 from turngap_agent.health.watching import start_watch
-from turngap_agent.stage.measurement import Measured
-from turngap_agent.tracing import OUTPUT_FOLDER, STAGE_PARTS
+from turngap_agent.stage.inputs import StageInput
+from turngap_agent.stage.measurement import Unit
+from turngap_agent.stage.units import Work
+from turngap_agent.tracing import OUTPUT_FOLDER, STAGE_PARTS, TORCH_TRACE
 
 
 def start_trace(environment: Mapping[str, str] = os.environ) -> LoopWatch | None:
@@ -22,13 +25,28 @@ def start_trace(environment: Mapping[str, str] = os.environ) -> LoopWatch | None
     return start_watch(sample_stacks=OUTPUT_FOLDER in environment, environment=environment)
 
 
-async def end_trace(watch: LoopWatch | None, measured: Measured, environment: Mapping[str, str] = os.environ) -> None:
+async def record_torch(
+    settings: EngineSettings, work: Work, given: StageInput, environment: Mapping[str, str] = os.environ
+) -> tuple[Unit, ...]:
+    """Do one unit more under torch's profiler, and return it; none where no trace is wanted, or without torch."""
+    if OUTPUT_FOLDER not in environment or not settings.on_torch:
+        return ()
+    from turngap_agent.stage.torch_trace import record_unit
+
+    file = Path(environment[OUTPUT_FOLDER]) / TORCH_TRACE
+    measured = await record_unit(work, given, file, on_gpu=settings.placement() is Placement.GPU)
+    return measured.units
+
+
+async def end_trace(
+    watch: LoopWatch | None, units: Sequence[Unit], environment: Mapping[str, str] = os.environ
+) -> None:
     """Stop sampling, and write down the units and the parts of each."""
     if watch is None:
         return
     await watch.stop()
     lines: list[dict[str, object]] = []
-    for unit in measured.units:
+    for unit in units:
         end_ns = unit.start_ns + round(unit.times.whole_ms * 1e6)
         lines.append({"unit": unit.given.key, "start_ns": unit.start_ns, "end_ns": end_ns})
         lines += [

@@ -24,7 +24,7 @@ def measure_scripted(stage: str, *overrides: str, **more: Any) -> tuple[int, dic
 
 def test_an_engine_without_parts_is_said_to_have_none() -> None:
     """Every field is there; null ones have their reason, in the document and in the text."""
-    code, document = measure_scripted("tts", "tts.first_audio_ms=1", beside="stt")
+    code, document = measure_scripted("tts", "tts.first_audio_ms=1", "tts.own_process=true", beside="stt")
     assert (code, document is not None) == (0, True)
     assert document is not None
     for key in ("cold_start_ms", "first_output_ms", "frame_ms", "rtf", "memory_mib", "threads", "cpu_ms"):
@@ -34,6 +34,7 @@ def test_an_engine_without_parts_is_said_to_have_none() -> None:
     nulls = ("split_ms", "floor_ms", "distance_to_floor", "launches_per_frame", "host_syncs_per_frame")
     assert [document[key] for key in nulls] == [None] * len(nulls)
     assert set(nulls) <= set(document["reasons"])
+    assert "was measured in this one" in document["reasons"]["own_process"]
     assert document["reasons"]["split_ms"] == "scripted has no parts: it does not mark any"
     assert document["beside"]["engines"] == ["stt"]
     assert document["beside"]["times_alone"]["first_output_ms"]["p50"] > 0

@@ -28,9 +28,9 @@ def test_growth_is_in_proportion_inside_a_step(tmp_path: Path) -> None:
     file = tmp_path / "health.csv"
     write_rows(file, [(10.0, counters(0.0)), (10.1, counters(0.02)), (10.2, counters(0.03))])
     samples = health_log.read_samples(file, BOOT)
-    assert samples.growth("queued_s", 10.0, 10.2) == pytest.approx(0.03)
-    assert samples.growth("queued_s", 10.05, 10.15) == pytest.approx(0.015)
-    assert samples.growth("stolen_s", 10.0, 10.2) is None
+    assert samples.measure_growth("queued_s", 10.0, 10.2) == pytest.approx(0.03)
+    assert samples.measure_growth("queued_s", 10.05, 10.15) == pytest.approx(0.015)
+    assert samples.measure_growth("stolen_s", 10.0, 10.2) is None
 
 
 @pytest.mark.parametrize(("begin_s", "end_s"), [(9.0, 10.1), (10.1, 14.0), (11.0, 13.0)])
@@ -38,7 +38,7 @@ def test_where_nobody_looked_nothing_is_known(tmp_path: Path, begin_s: float, en
     """Before the first row, after the last, and in a hole."""
     file = tmp_path / "health.csv"
     write_rows(file, [(10.0, counters(0.0)), (10.5, counters(0.1)), (12.5, counters(0.2)), (13.0, counters(0.3))])
-    assert health_log.read_samples(file, BOOT).growth("queued_s", begin_s, end_s) is None
+    assert health_log.read_samples(file, BOOT).measure_growth("queued_s", begin_s, end_s) is None
 
 
 def test_a_counter_that_starts_again_is_not_negative(tmp_path: Path) -> None:
@@ -46,8 +46,8 @@ def test_a_counter_that_starts_again_is_not_negative(tmp_path: Path) -> None:
     file = tmp_path / "health.csv"
     write_rows(file, [(1.0, counters(0.5)), (1.5, counters(0.7)), (2.0, counters(0.0)), (2.5, counters(0.1))])
     samples = health_log.read_samples(file, BOOT)
-    assert samples.growth("queued_s", 1.0, 2.5) is None
-    total = samples.total("queued_s", 0.0)
+    assert samples.measure_growth("queued_s", 1.0, 2.5) is None
+    total = samples.measure_total("queued_s", 0.0)
     assert total is not None
     assert total == (pytest.approx(0.3), pytest.approx(1.0))
 
@@ -59,7 +59,7 @@ def test_rows_of_another_boot_and_torn_rows_are_left_out(tmp_path: Path) -> None
     write_rows(file, [(1.0, counters(0.1)), (1.1, counters(0.2))])
     with file.open("a") as out:
         out.write("1.2,zero,,,,,,,," + BOOT + "\n1.3,0.")
-    assert health_log.read_samples(file, BOOT).growth("queued_s", 1.0, 1.1) == pytest.approx(0.1)
+    assert health_log.read_samples(file, BOOT).measure_growth("queued_s", 1.0, 1.1) == pytest.approx(0.1)
     assert health_log.read_samples(tmp_path / "none.csv", BOOT).empty
 
 

@@ -75,12 +75,12 @@ def test_prefill_is_the_first_token_and_decoding_the_first_clause() -> None:
 def test_all_floors_together_are_no_sum() -> None:
     """They are counted on the path, once for all, and never more than the gap."""
     stages = {"stt": document("stt", 3.0), "llm": document("llm", 3.0), "tts": document("tts", 3.0)}
-    together = floors.gain_of_all_floors(stages, TURNS)
+    together = floors.compute_gain_of_all_floors(stages, TURNS)
     assert together is not None
     single = floors.list_floors(stages, TURNS)
     assert together[0] >= max(row.p50_ms for row in single)
     assert together[1] < max(turn.turn_gap_ms or 0.0 for turn in TURNS)
-    assert floors.gain_of_all_floors({}, TURNS) is None
+    assert floors.compute_gain_of_all_floors({}, TURNS) is None
     assert floors.list_floors(stages, builders.turns(3, spans=False)) == ()
 
 
@@ -88,12 +88,14 @@ def test_the_first_to_change_gives_most_at_p95() -> None:
     """Not the one that is farthest from its floor."""
     stages = {"stt": document("stt", 1.5), "tts": document("tts", 2.0), "llm": document("llm", 1.0)}
     rows = floors.list_floors(stages, TURNS)
-    sentence = machine.describe_first(rows, floors.gain_of_all_floors(stages, TURNS))
+    sentence = machine.describe_first(rows, floors.compute_gain_of_all_floors(stages, TURNS))
     best = max(rows, key=lambda row: row.p95_ms)
     assert f"{best.distance:.1f} times what its bytes and operations need" in sentence
     assert f"at most {best.p95_ms:.0f} ms shorter" in sentence
     at_floor = {"stt": document("stt", 1.0)}
-    text = machine.describe_first(floors.list_floors(at_floor, TURNS), floors.gain_of_all_floors(at_floor, TURNS))
+    text = machine.describe_first(
+        floors.list_floors(at_floor, TURNS), floors.compute_gain_of_all_floors(at_floor, TURNS)
+    )
     assert text.startswith("No stage at its floor would make p95 shorter")
     assert machine.describe_first((), None) == ""
 

@@ -77,10 +77,10 @@ def test_energy_that_is_not_readable_says_why() -> None:
     """A part without a figure is never 0 J."""
     part = EnergyPart(joules=900.0, watts=15.0, call_j=90.0, answered_turn_j=None, call_minute_j=600.0)
     figures = EnergyFigures(seconds=60.0, calls=10, package=part, not_readable={"GPU": "no NVIDIA GPU"})
-    assert held_up.energy_lines(figures) == (
+    assert held_up.format_energy_parts(figures) == (
         ("processor", "15 W (90 J a call, 600 J a minute of call)"),
         ("GPU", "not readable here: no NVIDIA GPU"),
     )
-    assert held_up.energy_line(figures) == "processor 15 W (90 J a call, 600 J a minute of call)"
-    assert held_up.energy_lines(None) == ()
-    assert held_up.energy_line(None) == ""
+    assert held_up.format_energy(figures) == "processor 15 W (90 J a call, 600 J a minute of call)"
+    assert held_up.format_energy_parts(None) == ()
+    assert held_up.format_energy(None) == ""

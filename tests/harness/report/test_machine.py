@@ -51,7 +51,7 @@ def test_the_page_has_the_section(folder: Path, tmp_path: Path) -> None:
 def test_without_floors_the_commands_are_said(folder: Path) -> None:
     """As they are typed, with the run's profile and folder."""
     record = builders.run_record(builders.turns(3))
-    section = machine.machine_section(record, builders.turns(3), {}, folder, None)
+    section = machine.make_machine_section(record, builders.turns(3), {}, folder, None)
     assert section is not None
     assert section.floors == ()
     assert any(
@@ -64,7 +64,7 @@ def test_a_trace_is_named_where_the_page_has_no_place(folder: Path) -> None:
     """A page that is only rendered links nowhere."""
     trace = TraceFile(file="traces/t.json", call=0, turn=0, samples=1)
     record = builders.run_record(builders.turns(1)).model_copy(update={"traces": (trace,)})
-    section = machine.machine_section(record, builders.turns(1), {}, folder, None)
+    section = machine.make_machine_section(record, builders.turns(1), {}, folder, None)
     assert section is not None
     ((link),) = section.traces
     assert (link.href, link.path) == ("", "traces/t.json")
@@ -73,4 +73,4 @@ def test_a_trace_is_named_where_the_page_has_no_place(folder: Path) -> None:
 def test_an_agent_at_a_url_has_no_section(folder: Path) -> None:
     """Nothing of its process is known, and its engines cannot be measured here."""
     record = builders.run_record(builders.turns(1)).model_copy(update={"profile_data": {}})
-    assert machine.machine_section(record, builders.turns(1), {}, folder, None) is None
+    assert machine.make_machine_section(record, builders.turns(1), {}, folder, None) is None

@@ -12,16 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from turngap.clock import NS_PER_MS
 from turngap.processes.health_log import HealthSamples, LoopEvent
-from turngap.processes.health_turns import window_ns
+from turngap.processes.health_turns import find_window_ns
 from turngap.store.stack_samples import StackChange, StackSamples
-from turngap.traces.threads import AGENT, HELD_UP
+from turngap.traces.threads import AGENT, AGENT_THREADS, HELD_UP, HELD_UP_TRACKS
 from turngap.traces.turn_trace import AFTER_NS, BEFORE_NS, count_changes, render_turn_trace
 
 from tests.harness import report_builders as builders
 
 TURN = builders.turn(7)
-NANOSECOND = 0.001
-"""In the microseconds of a trace; ends are sums, and rounded as such."""
+GRID_US = 0.125
 FRAMES = {1: ("main", "wait"), 2: ("main", "run", "encode"), 3: ("main", "run", "decode"), 4: ("main",)}
 
 
@@ -35,9 +34,13 @@ def render(
     health: HealthSamples | None = None,
 ) -> list[dict[str, Any]]:
     stacks = None if changes is None else StackSamples(tuple(changes), FRAMES, {1: "llm-0", 2: "MainThread"})
-    text = render_turn_trace(TURN, window_ns(TURN), stacks, events or [], health, {})
-    listed: list[dict[str, Any]] = json.loads(text)["traceEvents"]
-    return listed
+    text = render_turn_trace(TURN, find_window_ns(TURN), stacks, events or [], health, {})
+    document = json.loads(text)
+    t0_us = document["metadata"]["t0_us"]
+    assert 0 <= min(event["ts"] for event in document["traceEvents"] if "ts" in event) < GRID_US
+    return [
+        event | {"ts": round(event["ts"] - t0_us, 3)} if "ts" in event else event for event in document["traceEvents"]
+    ]
 
 
 def slices(events: list[dict[str, Any]], pid: int) -> dict[int, list[tuple[str, float, float]]]:
@@ -51,7 +54,7 @@ def slices(events: list[dict[str, Any]], pid: int) -> dict[int, list[tuple[str, 
 def test_functions_are_slices_that_last_while_they_are_on_the_stack() -> None:
     """One that stays while what it calls changes is one slice; times are µs from the end of speech."""
     changes = [StackChange(at(ms), 1, stack) for ms, stack in ((0, 1), (10, 2), (30, 3), (50, 1), (60, 0), (70, 0))]
-    assert slices(render(changes), AGENT)[1] == [
+    assert slices(render(changes), AGENT)[AGENT_THREADS + 1] == [
         ("main", 0.0, 60_000.0),
         ("wait", 0.0, 10_000.0),
         ("run", 10_000.0, 50_000.0),
@@ -64,10 +67,10 @@ def test_functions_are_slices_that_last_while_they_are_on_the_stack() -> None:
 def test_what_began_earlier_is_cut_at_the_traces_ends() -> None:
     """A thread that waited long before still has its slice, from the trace's beginning to the last sample."""
     changes = [StackChange(at(-60_000), 1, 1), StackChange(at(60_000), 1, 1)]
-    ((name, begin, end), _) = slices(render(changes), AGENT)[1]
+    ((name, begin, end), _) = slices(render(changes), AGENT)[AGENT_THREADS + 1]
     assert name == "main"
     assert begin == -BEFORE_NS / 1000
-    assert end == pytest.approx((window_ns(TURN)[1] + AFTER_NS - TURN.t0_ns) / 1000)
+    assert end == pytest.approx((find_window_ns(TURN)[1] + AFTER_NS - TURN.t0_ns) / 1000)
 
 
 @settings(max_examples=40, deadline=None)
@@ -77,14 +80,14 @@ def test_what_began_earlier_is_cut_at_the_traces_ends() -> None:
     )
 )
 def test_slices_of_a_track_nest(rows: list[tuple[int, int, int]]) -> None:
-    """Two slices of one thread are one inside the other or apart: Perfetto drops others."""
-    changes = [StackChange(at(ms), thread, stack) for ms, thread, stack in rows]
+    """Two slices of one thread are one inside the other or apart, to the last digit: Perfetto drops others."""
+    changes = [StackChange(at(0) + 1_000_003 * step, thread, stack) for step, thread, stack in rows]
     for track in slices(render(changes), AGENT).values():
         for _, begin, end in track:
             assert end > begin
         for (_, begin, end), (_, other_begin, other_end) in pairwise(track):
             assert begin <= other_begin
-            assert other_begin >= end - NANOSECOND or other_end <= end + NANOSECOND
+            assert other_begin >= end or other_end <= end
 
 
 def test_every_thread_has_its_name() -> None:
@@ -95,7 +98,7 @@ def test_every_thread_has_its_name() -> None:
         for event in render(changes)
         if event["ph"] == "M" and event["name"] == "thread_name"
     }
-    assert named == {(AGENT, 1): "llm-0", (AGENT, 2): "MainThread"}
+    assert named == {(AGENT, AGENT_THREADS + 1): "llm-0", (AGENT, AGENT_THREADS + 2): "MainThread"}
 
 
 def test_standstills_have_tracks_of_their_own() -> None:
@@ -107,8 +110,11 @@ def test_standstills_have_tracks_of_their_own() -> None:
         LoopEvent("loop", at(-9000), at(-8000), 1.0, 1.0, ()),
     ]
     tracks = slices(render(events=events), HELD_UP)
-    assert tracks[1] == [("dumps (json/__init__.py:231)", 10_000.0, 48_000.0), ("event loop stood", 48_000.0, 60_000.0)]
-    assert tracks[2] == [("waited for the interpreter", 10_000.0, 25_000.0)]
+    assert tracks[HELD_UP_TRACKS + 1] == [
+        ("dumps (json/__init__.py:231)", 10_000.0, 48_000.0),
+        ("event loop stood", 48_000.0, 60_000.0),
+    ]
+    assert tracks[HELD_UP_TRACKS + 2] == [("waited for the interpreter", 10_000.0, 25_000.0)]
 
 
 def test_waits_for_a_core_are_a_counter() -> None:
@@ -118,6 +124,16 @@ def test_waits_for_a_core_are_a_counter() -> None:
     values = [event["args"] for event in render(health=health) if event["ph"] == "C"]
     assert values
     assert {round(value["ms in 100 ms, all threads"], 1) for value in values} == {20.0}
+
+
+def test_no_two_tracks_have_the_same_number() -> None:
+    """Perfetto names a thread by its number alone: the name would be another track's."""
+    changes = [StackChange(at(0), thread, 1) for thread in (1, 2)] + [StackChange(at(50), 1, 0)]
+    events = render(
+        changes, [LoopEvent("loop", at(10), at(48), 1.0, 1.0, ()), LoopEvent("interpreter", at(1), at(9), 0, 0, ())]
+    )
+    tracks = {(event["pid"], event["tid"]) for event in events if event["ph"] in ("X", "b")}
+    assert len(tracks) == len({thread for _, thread in tracks}) == 5
 
 
 def test_without_samples_the_stages_are_still_there() -> None:
@@ -130,5 +146,5 @@ def test_without_samples_the_stages_are_still_there() -> None:
 def test_only_changes_in_the_window_are_counted() -> None:
     """What a trace lacks is said by their number."""
     stacks = StackSamples((StackChange(at(-5000), 1, 1), StackChange(at(5), 1, 2)), FRAMES, {1: "a"})
-    assert count_changes(stacks, window_ns(TURN)) == 1
-    assert count_changes(None, window_ns(TURN)) == 0
+    assert count_changes(stacks, find_window_ns(TURN)) == 1
+    assert count_changes(None, find_window_ns(TURN)) == 0

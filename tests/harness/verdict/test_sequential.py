@@ -14,7 +14,7 @@ from turngap.verdict.gate import Evidence, judge_run
 from turngap.verdict.limits import LimitState, judge_budget, judge_limit
 from turngap.verdict.sequential import DecisionKind, decide_early
 
-from benchmarks.gate import stop
+from benchmarks.gate_simulation import stop_runs
 from tests.harness.verdict.test_gate import EDGE, turn
 
 PLANNED = 190
@@ -118,7 +118,7 @@ def test_the_gate_judges_as_it_was_decided(seed: int, misses: float) -> None:
     n, kind = first_decision([bool(each) for each in over])
     turns = gaps([bool(each) for each in over[:n]])
     judged = judge_run(turns, KNOWN, EDGE, PLAN)  # type: ignore[arg-type]
-    end, met, missed = stop(OWN, over[None, :])
+    end, met, missed = stop_runs(OWN, over[None, :])
     assert (n, met[0]) == (end[0], judged.verdict is Verdict.PASS or (met[0] and judged.verdict is Verdict.INVALID))
     if judged.verdict is not Verdict.INVALID:
         known = {DecisionKind.PASS_SHOWN: Verdict.PASS, DecisionKind.FAIL_SHOWN: Verdict.FAIL}

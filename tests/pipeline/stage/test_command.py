@@ -62,3 +62,10 @@ def test_a_document_without_inputs_is_refused(text: str) -> None:
     """The line says which command sends them."""
     with pytest.raises(UsageError, match="run `turngap stage`"):
         read_inputs(text)
+
+
+def test_an_engine_is_measured_in_the_stages_own_process() -> None:
+    """Also one to which the profile gives a process of its own: what that used would not be seen."""
+    options = make_options("tts", "cpu", overrides=("tts.own_process=true",), beside="stt")
+    assert not options.settings.own_process
+    assert options.profile.tts.own_process

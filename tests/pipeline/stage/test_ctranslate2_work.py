@@ -61,12 +61,17 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, content: bytes) -> 
         read_variables(tmp_path / "model.bin")
 
 
-def test_each_pass_reads_the_matrices_and_the_embeddings_as_the_output(tmp_path: Path) -> None:
-    """In 8 bits: a byte a weight; five tokens are six passes, and the encoder's states are projected once."""
+def test_each_pass_reads_matrices_embeddings_and_what_attention_has_kept(tmp_path: Path) -> None:
+    """In 8 bits: a byte a weight; five tokens are six passes, and the encoder's states are projected once.
+
+    Each pass after the first reads keys and values, of 4 bytes, of 20 positions of the encoder and of its own: the
+    prompt's two, then one more in each.
+    """
     work = count_whisper(read_variables(write_model(tmp_path / "model.bin", VARIABLES)), "int8", SHAPES)
     per_pass = 50 * D + 4 * D * D
-    assert work["decoder"].weights_bytes == per_pass
-    assert work["decoder"].bytes_read == 6 * per_pass + 2 * D * D
+    position = 2 * D * 4
+    assert work["decoder"].weights_bytes == per_pass + (20 + 6) * position
+    assert work["decoder"].bytes_read == 6 * per_pass + 2 * D * D + (5 * 20 + 2 + 3 + 4 + 5 + 6) * position
     assert work["decoder"].operations["int8"] == 2 * 7 * per_pass + 2 * 20 * 2 * D * D
     own = 1 + 2 + 3 + 4 + 5 + 6 + 7  # each of seven tokens sees itself and those before
     assert work["decoder"].operations["float32"] == 4 * (7 * 20 + own) * D
@@ -82,4 +87,20 @@ def test_a_doubled_decoder_is_in_the_decoder_s_work_alone(tmp_path: Path) -> Non
         for variables in (VARIABLES, VARIABLES | more)
     )
     assert large["encoder"] == small["encoder"]
-    assert large["decoder"].bytes_read - small["decoder"].bytes_read == 6 * 4 * D * D + 2 * D * D
+    attention = (5 * 20 + 2 + 3 + 4 + 5 + 6) * 2 * D * 4
+    assert large["decoder"].bytes_read - small["decoder"].bytes_read == 6 * 4 * D * D + 2 * D * D + attention
+
+
+@pytest.mark.parametrize(
+    ("compute_type", "linear", "other"),
+    [("int8_float32", "int8", "float32"), ("int8_float16", "int8", "float16"), ("float16", "float16", "float16")],
+)
+def test_what_is_not_a_matrix_has_the_type_of_the_computation(
+    tmp_path: Path, compute_type: str, linear: str, other: str
+) -> None:
+    """Convolutions and attention, their bytes and their operations."""
+    variables = read_variables(write_model(tmp_path / "model.bin", VARIABLES))
+    work = count_whisper(variables, compute_type, SHAPES)["encoder"]
+    size = {"int8": 1, "float16": 2, "float32": 4}
+    assert work.bytes_read == size[linear] * 3 * D * D + size[other] * (4 * D * 3 + D * D * 3)
+    assert set(work.operations) == {linear, other}

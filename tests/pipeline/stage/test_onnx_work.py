@@ -85,8 +85,19 @@ def test_attention_reads_the_kept_positions_and_each_row_sees_those_before_it(tm
     assert alone.bytes_read == 0
 
 
-def count_attention(file: Path, kept: int) -> PartWork:
-    """The work of one pass of two rows, with keys and values of one head for two of the queries."""
+def test_in_one_buffer_of_the_greatest_length_the_engine_says_how_much_is_kept(tmp_path: Path) -> None:
+    """As the chat model keeps them; where it does not say it, attention counts nothing."""
+    work = count_attention(tmp_path / "attention.onnx", KEPT, buffer=16)
+    assert work == count_attention(tmp_path / "apart.onnx", KEPT)
+    silent = count_attention(tmp_path / "silent.onnx", KEPT, buffer=16, noted=False)
+    assert (silent.operations, silent.bytes_read) == ({}, 0)
+
+
+def count_attention(file: Path, kept: int, *, buffer: int | None = None, noted: bool = True) -> PartWork:
+    """The work of one pass of two rows, with keys and values of one head for two of the queries.
+
+    In a `buffer` of so many positions the shapes do not say how many of them are `kept`.
+    """
     names = ["query", "key", "value", "keys.before", "values.before", "last", "total"]
     shapes: list[tuple[int, list[int | str]]] = [
         (TensorProto.FLOAT, [1, "rows", HEADS * HEAD]),
@@ -114,7 +125,7 @@ def count_attention(file: Path, kept: int) -> PartWork:
     )
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), str(file))
-    sizes = {"rows": NEW, "kept": kept}
+    sizes = {"rows": NEW, "kept": kept if buffer is None else buffer}
     values = {
         name: np.ones([sizes.get(str(size), size) for size in shape], np.float32)
         for name, (_, shape) in zip(names[:5], shapes[:5], strict=True)
@@ -124,6 +135,8 @@ def count_attention(file: Path, kept: int) -> PartWork:
         session = open_session(file, 1)
         counting.unit = 0
         with Recorder().record(), parts.part("decode"):
+            if noted:
+                parts.note_shape(parts.KEPT, kept)
             session.run(None, values)
         (work,) = counting.read(1)
     return work["decode"]

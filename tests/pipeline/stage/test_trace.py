@@ -28,7 +28,7 @@ async def work(given: StageInput, recorder: Recorder) -> UnitTimes:
 async def measure(given: StageInput, environment: dict[str, str]) -> None:
     watch = start_trace(environment)
     measured = await measure_units(work, [given], 2, None)
-    await end_trace(watch, measured, environment)
+    await end_trace(watch, measured.units, environment)
 
 
 def test_units_and_their_parts_are_written_down(tmp_path: Path) -> None:

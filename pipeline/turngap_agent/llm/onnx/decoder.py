@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from turngap_agent import parts
 from turngap_agent.device.onnx import open_session
 from turngap_agent.errors import EngineError, one_line
+from turngap_agent.parts import KEPT
 
 F32 = npt.NDArray[np.float32]
 _BEFORE = ".before"
@@ -96,6 +98,7 @@ class Context:
         if len(rows) != self._rows:
             self._binding.bind_output("logits")
             self._rows = len(rows)
+        parts.note_shape(KEPT, kept)
         self.ids[kept:] = []  # a run that fails may have overwritten these
         self._session.run_with_iobinding(self._binding)
         self.ids[kept:] = ids[kept:]

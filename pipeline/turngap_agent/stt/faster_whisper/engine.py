@@ -109,7 +109,7 @@ class FasterWhisper:
     def count_work(self, shapes: Sequence[Shape]) -> Mapping[str, PartWork]:
         """Return what encoder and decoder must have done in a unit, in which they noted `shapes`."""
         variables = read_variables(self._folder / "model.bin")
-        return count_whisper(variables, self._settings.compute_type, shapes)
+        return count_whisper(variables, self._model.model.compute_type, shapes)
 
     def _transcribe(self, audio: AudioF32) -> Transcript:
         if not len(audio):
