@@ -98,8 +98,8 @@ HEALTH_LOG, STACK_RING, STACK_NAMES = "health.jsonl", "stacks.ring", "stacks.jso
 STAGE_PARTS = "parts.jsonl"
 """Of a measured stage: a line a unit (`unit`) and a line a stretch in one part of it (`part`)."""
 TORCH_TRACE, TORCH_CLOCK = "torch.json", "turngap clock "
-"""Of a measured stage on torch: what torch's profiler saw of one unit, in Chrome's format; and how the names of its marks
-begin, which the monotonic time of the mark, ns, follows."""
+"""Of a measured stage on torch: what torch's profiler saw of one unit, in Chrome's format; and how its marks are named,
+before the monotonic time of each, ns."""
 RING_MAGIC = b"TGSTACKS"
 RING_HEADER = struct.Struct("<8sQQ")
 """Of the ring of stacks: the magic bytes, how many rows it keeps, and how many were ever written."""
