@@ -24,9 +24,13 @@ _ATTENUATION_DB = 60.0
 _FULL_SCALE = 32_767.0
 
 
+_UP_FILTER: AudioF32 = np.asarray(signal.firwin(41, 0.5, window=("kaiser", 5.0)), np.float32)
+"""The filter that `scipy.signal.resample_poly` designs for a doubled rate, anew for each call."""
+
+
 def to_16k(audio: AudioF32) -> AudioF32:
     """Return 8 kHz `audio`, shape (n,), at 16 kHz, shape (2n,)."""
-    return np.asarray(signal.resample_poly(audio, 2, 1), np.float32)
+    return np.asarray(signal.resample_poly(audio, 2, 1, window=_UP_FILTER), np.float32)
 
 
 class Downsampler:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal
 from turngap_agent.resample import AudioF32, Downsampler, Pcm16, to_16k
 
 RATES = [8_000, 16_000, 22_050, 24_000, 48_000]
@@ -95,3 +96,9 @@ def test_an_utterance_doubles_its_rate() -> None:
     up = to_16k(tone(440, 8_000))
     np.testing.assert_allclose(up[200:-200], tone(440, 16_000)[200:-200], atol=0.005)
     assert up.dtype == np.float32
+
+
+def test_the_filter_up_is_the_one_that_scipy_would_design() -> None:
+    """It is designed once, not for each utterance; the samples are the same, to the last bit."""
+    audio = np.asarray(np.random.default_rng(0).normal(0, 0.1, 801), np.float32)
+    np.testing.assert_array_equal(to_16k(audio), np.asarray(signal.resample_poly(audio, 2, 1), np.float32))
