@@ -30,7 +30,8 @@ _UP_FILTER: AudioF32 = np.asarray(signal.firwin(41, 0.5, window=("kaiser", 5.0))
 
 def to_16k(audio: AudioF32) -> AudioF32:
     """Return 8 kHz `audio`, shape (n,), at 16 kHz, shape (2n,)."""
-    return np.asarray(signal.resample_poly(audio, 2, 1, window=_UP_FILTER), np.float32)
+    up = signal.resample_poly(audio, 2, 1, window=_UP_FILTER)  # type: ignore[call-overload]  # it takes filters too
+    return np.asarray(up, np.float32)
 
 
 class Downsampler:
