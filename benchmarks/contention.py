@@ -3,8 +3,8 @@
     python benchmarks/contention.py --device cuda --out results/gpu/
 
 The language model is Gemma's loop with random weights, in three placements: in a thread beside CSM (streams with
-priorities), in its own process (the two share the GPU by time), and in its own process under MPS. Needs torch,
-transformers and numpy; the last placement also needs the agent's own packages and the MPS daemon.
+priorities), in its own process (the two share the GPU by time), and in its own process under MPS, which is measured
+first. Needs torch, transformers and numpy; under MPS also the agent's own packages and the daemon.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.speech import add_source_folders, packages_missing
 
 add_source_folders()
-PLACES = ("thread", "process", "mps")
+PLACES = ("mps", "process", "thread")
+"""In the order of their worth: MPS with priorities is how production runs."""
 MODES = ("eager", "graphs", "compiled")
 
 

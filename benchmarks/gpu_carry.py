@@ -10,6 +10,7 @@ TURNGAP_CACHE. Nothing of the machine's own is replaced.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import shutil
@@ -23,6 +24,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 1 << 20
+WHEELS, CACHE = "wheels.txt", "cache.tar.xz"
+"""Wheels with the hashes that pip checks as it gathers them and as it installs them; models and recordings."""
 MOST_MIB = 56.0
 """Of the folder: with the source tree it stays under 64 MiB."""
 PROFILE = "weightless-hf"
@@ -47,8 +50,9 @@ USE = """# Source this file in the root of turngap's source: `. {name}/use.sh`
 turngap_here=$(cd "$(dirname "${{BASH_SOURCE[0]:-$0}}")" && pwd)
 turngap_site=${{TURNGAP_SITE:-/tmp/turngap}}
 if [ ! -f "$turngap_site/complete" ]; then
-  python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$turngap_site/site" \\
-    "$turngap_here"/wheels/*.whl &&
+  (cd "$turngap_here" && sha256sum --quiet -c SHA256SUMS) &&
+    python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --require-hashes \\
+      --find-links "$turngap_here/wheels" --target "$turngap_site/site" -r "$turngap_here/wheels.txt" &&
     mkdir -p "$turngap_site/cache" && tar -xf "$turngap_here/cache.tar.xz" -C "$turngap_site/cache" &&
     touch "$turngap_site/complete"
 fi
@@ -78,10 +82,14 @@ def name_of(requirement: str) -> str:
 
 
 def missing(report: dict[str, Any], there: Iterable[str]) -> list[str]:
-    """Return NAME==VERSION of what pip would install and is not `there`, from pip's report."""
+    """Return `NAME==VERSION --hash=…` of what pip would install and is not `there`, from pip's report."""
     known = {name_of(line) for line in there}
-    found = [(one["metadata"]["name"], one["metadata"]["version"]) for one in report["install"]]
-    return sorted(f"{name}=={version}" for name, version in found if name_of(name) not in known)
+    found = []
+    for one in report["install"]:
+        name, version = one["metadata"]["name"], one["metadata"]["version"]
+        if name_of(name) not in known:
+            found.append(f"{name}=={version} --hash=sha256:{one['download_info']['archive_info']['hashes']['sha256']}")
+    return sorted(found)
 
 
 def gather(out: Path, there: Sequence[str], python: str, most_mib: float) -> list[tuple[str, float]]:
@@ -97,8 +105,11 @@ def gather(out: Path, there: Sequence[str], python: str, most_mib: float) -> lis
     target += [part for platform in PLATFORMS for part in ("--platform", platform)]
     resolve = ["install", "--dry-run", "--quiet", "--ignore-installed", "--report", "-", "--target", str(out)]
     resolved = json.loads(_pip([*resolve, *target, *requirements()]))
-    _pip(["download", "--quiet", "--no-deps", *target, "-d", str(wheels), *missing(resolved, there)])
-    _pack_cache(out / "cache.tar.xz")
+    (out / WHEELS).write_text("\n".join(missing(resolved, there)) + "\n", "utf-8")
+    _pip(["download", "--quiet", "--no-deps", "--require-hashes", *target, "-d", str(wheels), "-r", str(out / WHEELS)])
+    _pack_cache(out / CACHE)
+    digest = hashlib.sha256((out / CACHE).read_bytes()).hexdigest()
+    (out / "SHA256SUMS").write_text(f"{digest}  {CACHE}\n", "utf-8")
     (out / "use.sh").write_text(USE.format(name=out.name), "utf-8")
     sizes = sorted(
         ((str(file.relative_to(out)), file.stat().st_size / MIB) for file in out.rglob("*") if file.is_file()),

@@ -143,7 +143,7 @@ class SlotMeasurement(Measurement):
             result["host_waits_a_frame"] = host_waits(read) / COUNTED_FRAMES
         elif mode is Mode.EAGER:
             with Operations() as counted:
-                slot._launch()
+                slot.launch()
             result["host_reads_a_frame"] = counted.host_reads
         return result
 

@@ -222,6 +222,9 @@ def test_an_older_result_of_csm_is_not_taken_for_a_new_one(tmp_path: Path) -> No
     step, options = csm_step(tmp_path)
     command = step.command(options, 240)
     assert command[command.index("--run-id") + 1] == "new"
+    for left_s in (240.0, 1800.0):  # the whole time that is left, but for starting and writing
+        command = step.command(options, left_s)
+        assert float(command[command.index("--limit-s") + 1]) == left_s - 15
     write_csm(tmp_path, "old")
     with pytest.raises(ValueError, match="no result"):
         step.read(options, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -27,12 +28,24 @@ def test_the_requirements_are_the_projects_own() -> None:
     assert not any("[" in one for one in requirements())
 
 
+HASH = hashlib.sha256(b"a wheel").hexdigest()
+
+
+def resolved(name: str, version: str) -> dict[str, Any]:
+    """Return one package of pip's report."""
+    archive = {"archive_info": {"hashes": {"sha256": HASH}}}
+    return {"metadata": {"name": name, "version": version}, "download_info": archive}
+
+
 def test_what_is_there_does_not_travel() -> None:
     """Names are compared as pip compares them; Protobuf, whose versions must match, always travels."""
     install = [("NumPy", "2.5"), ("pydantic_core", "2.50"), ("typing-extensions", "4.15"), ("protobuf", "7.36")]
-    report = {"install": [{"metadata": {"name": name, "version": version}} for name, version in install]}
-    assert missing(report, THERE) == ["protobuf==7.36", "pydantic_core==2.50"]
-    assert missing(report, ["pydantic.core==1", "numpy==2.5.2", ""]) == ["protobuf==7.36", "typing-extensions==4.15"]
+    report = {"install": [resolved(name, version) for name, version in install]}
+    assert missing(report, THERE) == [
+        f"{name} --hash=sha256:{HASH}" for name in ("protobuf==7.36", "pydantic_core==2.50")
+    ]
+    others = missing(report, ["pydantic.core==1", "numpy==2.5.2", ""])
+    assert [line.split()[0] for line in others] == ["protobuf==7.36", "typing-extensions==4.15"]
 
 
 @pytest.fixture
@@ -41,11 +54,19 @@ def without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def pip(arguments: list[str]) -> str:
         if arguments[0] == "download":
+            assert "--require-hashes" in arguments
+            listed = Path(arguments[arguments.index("-r") + 1]).read_text()
+            assert listed == f"a==1 --hash=sha256:{HASH}\n"
             (Path(arguments[arguments.index("-d") + 1]) / "a.whl").write_bytes(bytes(2 << 20))
-        return json.dumps({"install": [{"metadata": {"name": "a", "version": "1"}}]})
+        return json.dumps({"install": [resolved("a", "1")]})
 
     monkeypatch.setattr(gpu_carry, "_pip", pip)
-    monkeypatch.setattr(gpu_carry, "_pack_cache", lambda archive: archive.write_bytes(b""))
+
+    def pack(archive: Path) -> None:
+        with tarfile.open(archive, "w:xz"):
+            pass
+
+    monkeypatch.setattr(gpu_carry, "_pack_cache", pack)
 
 
 def test_a_folder_that_is_too_large_is_one_line(
@@ -65,8 +86,6 @@ def test_the_folder_is_used_by_sourcing_it(without_downloads: None, tmp_path: Pa
     """Wheels go to a folder of their own, once; the source tree comes first on the path, then they."""
     carry, site = tmp_path / "carry", tmp_path / "site"
     assert gpu_carry.main(["--out", str(carry)]) == 0
-    with tarfile.open(carry / "cache.tar.xz", "w:xz"):
-        pass
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "python3").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
@@ -81,7 +100,23 @@ def test_the_folder_is_used_by_sourcing_it(without_downloads: None, tmp_path: Pa
     assert cache == f"{site}/cache"
     (call,) = (tmp_path / "calls").read_text().splitlines()
     assert "--no-index" in call
-    assert str(carry / "wheels/a.whl") in call
+    assert "--require-hashes" in call
+    assert f"--find-links {carry}/wheels" in call
+    assert f"-r {carry}/wheels.txt" in call
+
+
+def test_an_archive_that_changed_on_the_way_is_not_unpacked(without_downloads: None, tmp_path: Path) -> None:
+    """Its hash is checked before anything is installed; wheels have theirs, which pip checks."""
+    carry, site = tmp_path / "carry", tmp_path / "site"
+    assert gpu_carry.main(["--out", str(carry)]) == 0
+    with (carry / "cache.tar.xz").open("ab") as archive:
+        archive.write(b"x")
+    environment = {"PATH": os.environ["PATH"], "TURNGAP_SITE": str(site)}
+    command = ["bash", "-c", f". {carry}/use.sh"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "cache.tar.xz" in done.stdout + done.stderr
+    assert not site.exists()
 
 
 def without(modules: tuple[str, ...], program: str, *arguments: str) -> subprocess.CompletedProcess[str]:

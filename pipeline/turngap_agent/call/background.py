@@ -17,6 +17,7 @@ from turngap_agent.clock import now_ns
 from turngap_agent.deadlines import Guard
 from turngap_agent.endpointing import EndpointEvent, JudgesPauses, Pause
 from turngap_agent.errors import EngineError
+from turngap_agent.gpu import faults
 from turngap_agent.llm import Message, ReadsAhead, Request
 from turngap_agent.loading import Engines
 from turngap_agent.meter import CURRENT, Meter
@@ -114,6 +115,7 @@ class ReadAhead:
         try:
             await llm.read_ahead(request)
         except EngineError as error:  # the turn's own request will show whether the engine works
+            faults.WATCH.report("an engine of the agent", str(error))
             _log.error("%s: reading ahead: %s", self._call_sid, error)
 
 
@@ -146,6 +148,7 @@ class ContextPreparation:
         try:
             await tts.prepare(context)
         except EngineError as error:  # the next turn's own work will show whether the engine works
+            faults.WATCH.report("an engine of the agent", str(error))
             _log.error("%s: preparing the context of speech: %s", self._call_sid, error)
 
 

@@ -16,6 +16,7 @@ from turngap_agent.call.question import Question
 from turngap_agent.deadlines import Guard
 from turngap_agent.endpointing import JudgesPauses, Pause
 from turngap_agent.errors import EngineError, one_line
+from turngap_agent.gpu import faults
 from turngap_agent.llm import JudgesSentences, Request
 from turngap_agent.stt import FixedWork, Transcript
 
@@ -87,6 +88,7 @@ class CallerWords:
                 "llm", limit_ms, key, lambda: llm.end_probability(request), check_probability
             )
         except EngineError as error:  # the turn then ends by silence; the reply will show whether the engine works
+            faults.WATCH.report("an engine of the agent", str(error))
             _log.error("%s: reading the caller's words: %s", self._call_sid, one_line(error))
         self.set_read()
 

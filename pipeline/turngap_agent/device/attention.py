@@ -54,9 +54,28 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def fuse_projections(*projections: Any) -> Tensor:
-    """Return one matrix of the rows of all `projections`, which become views of it: no weight is in memory twice."""
-    fused = torch.cat([projection.weight.data for projection in projections])
-    parts = fused.split([len(projection.weight) for projection in projections])
+    """Return one matrix of the rows of all `projections`, which become views of it: no weight is in memory twice.
+
+    Those that are views of one already yield that one.
+    """
+    weights = [projection.weight.data for projection in projections]
+    rows, columns = sum(map(len, weights)), weights[0].shape[1]
+    if _are_adjacent(weights):
+        return weights[0].as_strided((rows, columns), (columns, 1))
+    fused = torch.cat(weights)
+    parts = fused.split([len(weight) for weight in weights])
     for projection, part in zip(projections, parts, strict=True):
         projection.weight.data = part
     return fused
+
+
+def _are_adjacent(weights: list[Tensor]) -> bool:
+    """Return whether the rows of each follow those of the one before it in memory."""
+    storage, start = weights[0].untyped_storage().data_ptr(), weights[0].storage_offset()
+    for weight in weights:
+        if weight.untyped_storage().data_ptr() != storage or weight.storage_offset() != start:
+            return False
+        if not weight.is_contiguous():
+            return False
+        start += weight.numel()
+    return True

@@ -24,6 +24,10 @@ STREAM_LEVELS: dict[StreamPriority, int] = {"high": -1, "normal": 0}
 """torch's priority of each stream; the lower number goes first."""
 WARM_UP_RUNS = 3
 """Runs of a unit before its capture: libraries allocate workspaces and choose algorithms in their first runs."""
+DEPENDENT_LAUNCH = "triton.enable_pdl"
+"""Inductor's option, in some releases of torch, for CUDA's programmatic dependent launch."""
+HOPPER = (9, 0)
+"""The first compute capability with dependent launches."""
 
 
 def select_device(name: str, engine: str, section: str) -> torch.device:
@@ -83,11 +87,21 @@ class Execution:
         compiler: str | Callable[..., Any] = "inductor",
         priority: StreamPriority = "high",
         forks: bool = False,
+        dependent_launch: bool = False,
     ) -> None:
-        """`forks`: whether work of `fork` runs on a stream of its own, beside later work; else it is part of it."""
+        """`forks`: whether work of `fork` runs on a stream of its own, beside later work; else it is part of it.
+
+        `dependent_launch`: whether compiled kernels are launched before the one before them has ended.
+
+        Raises:
+            EngineError: dependent launches are not possible here.
+        """
         self.device = device
         self.mode = mode
         self._compiler = compiler
+        if dependent_launch:
+            _require_dependent_launch(device, mode)
+        self._dependent_launch = dependent_launch
         self._graphed = device.type == "cuda" and mode is not Mode.EAGER
         self.priority: StreamPriority = priority
         # A hint that CUDA follows between the kernels of one process: no running kernel is interrupted.
@@ -133,9 +147,13 @@ class Execution:
         if self.mode is not Mode.COMPILED:
             return function
         if function not in self._fused:
-            options = {"coordinate_descent_tuning": True} if tuned and self.device.type == "cuda" else None
+            options: dict[str, bool] = {}
+            if tuned and self.device.type == "cuda":
+                options["coordinate_descent_tuning"] = True
+            if self._dependent_launch:
+                options[DEPENDENT_LAUNCH] = True
             self._fused[function] = torch.compile(
-                function, fullgraph=True, dynamic=False, backend=self._compiler, options=options
+                function, fullgraph=True, dynamic=False, backend=self._compiler, options=options or None
             )
         return self._fused[function]
 
@@ -212,6 +230,27 @@ class Execution:
     def allocate_host_buffer(self, *shape: int) -> torch.Tensor:
         """Return a float32 tensor in host memory that the device can copy to without blocking the host."""
         return torch.zeros(shape, pin_memory=self._stream is not None)
+
+
+def _require_dependent_launch(device: torch.device, mode: Mode) -> None:
+    """Raise EngineError where Inductor would leave the option out without a word."""
+    if mode is not Mode.COMPILED:
+        why = f"only compiled kernels have them, and the mode is {mode}"
+    elif device.type != "cuda" or torch.cuda.get_device_capability(device) < HOPPER:
+        why = "they need an NVIDIA GPU of compute capability 9.0"
+    elif not has_dependent_launch():
+        why = f"the compiler of torch {torch.__version__} has no option {DEPENDENT_LAUNCH}"
+    else:
+        return
+    raise EngineError(f"dependent launches are not possible ({why}); set tts.dependent_launch: false")
+
+
+def has_dependent_launch() -> bool:
+    """Return whether this torch's compiler can launch kernels before the one before has ended."""
+    from torch._inductor import config
+
+    section, _, name = DEPENDENT_LAUNCH.partition(".")
+    return hasattr(getattr(config, section), name)
 
 
 def _return_at_once() -> None:

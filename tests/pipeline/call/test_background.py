@@ -12,6 +12,7 @@ import pytest
 from turngap_agent import meter
 from turngap_agent.call.background import ABANDONED_S, CancelledWork, ContextPreparation, ReadAhead
 from turngap_agent.errors import EngineError
+from turngap_agent.gpu import faults
 from turngap_agent.llm import Request
 from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 from turngap_agent.loading import Engines
@@ -249,6 +250,30 @@ async def test_a_failure_of_preparation_costs_time_only(caplog: pytest.LogCaptur
     await asyncio.sleep(0.01)
     assert tts.done == [1]
     await preparation.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stage", ["llm", "tts"])
+async def test_a_gpu_that_is_lost_beside_the_turns_ends_the_agent(stage: str) -> None:
+    """Under MPS; no caller has to wait first for a turn that cannot be answered."""
+    fault = EngineError("csm: the device failed (CUDA error: an illegal memory access was encountered)")
+    reader, tts = Reader(), Preparer()
+    reader.fault = tts.fault = fault
+    reader.may.set()
+    tts.may.set()
+    work = ReadAhead(make_engines(llm=reader), BLOCK, "CA1"), ContextPreparation(make_engines(tts=tts), "CA1")
+    faults.WATCH.arm()
+    try:
+        if stage == "llm":
+            work[0].start(())
+        else:
+            work[1].start(TURN)
+        error = await asyncio.wait_for(faults.WATCH.wait(), 10)
+    finally:
+        faults.WATCH.disarm()
+    assert "an engine of the agent: csm: the device failed (CUDA error: an illegal memory access" in str(error)
+    for each in work:
+        await each.close()
 
 
 class NotingSynthesizer(ScriptedSynthesizer):

@@ -1,8 +1,11 @@
 """A language model that fails in a turn: what the caller hears, and what becomes of the turn."""
 
+import asyncio
+
 import pytest
 from turngap_agent import tracing
 from turngap_agent.errors import EngineError
+from turngap_agent.gpu import faults
 from turngap_agent.llm.scripted import ScriptedLanguageModel, ScriptedLlmSettings
 
 pytestmark = pytest.mark.anyio
@@ -15,6 +18,7 @@ class FailingOnce(ScriptedLanguageModel):
     def __init__(self, words: str = "") -> None:
         super().__init__(ScriptedLlmSettings(engine="scripted", first_token_ms=0, token_ms=0))
         self.words = words
+        self.fault = "llm: vLLM is down"
         self.requests = []
 
     async def reply(self, request):
@@ -22,7 +26,7 @@ class FailingOnce(ScriptedLanguageModel):
         if len(self.requests) == 1:
             if self.words:
                 yield self.words
-            raise EngineError("llm: vLLM is down")
+            raise EngineError(self.fault)
         async for token in super().reply(request):
             yield token
 
@@ -48,3 +52,20 @@ async def test_the_caller_hears_it_and_the_turn_has_failed(serve, words: str) ->
     assert tracing.ERROR not in second.attributes
     assert llm.requests[1].history == ()
     assert failures == 1
+
+
+async def test_a_reply_that_loses_the_gpu_ends_the_agent(serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under MPS, where such a fault is everybody's; without it the turn alone has failed."""
+    llm = FailingOnce()
+    fault = "gemma: CUDA error: an illegal memory access was encountered; this reply is lost"
+    monkeypatch.setattr(llm, "fault", fault)
+    faults.WATCH.arm()
+    try:
+        async with serve(llm=llm) as served, served.phone() as phone:
+            await phone.ask()
+            error = await asyncio.wait_for(faults.WATCH.wait(), 10)
+            await phone.hang_up()
+            await served.idle()
+    finally:
+        faults.WATCH.disarm()
+    assert f"an engine of the agent: {fault}" in str(error)

@@ -11,7 +11,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra csm: pip install 'turngap[csm]'")
 
 from turngap_agent import profile
+from turngap_agent.device import execution as execution_module
 from turngap_agent.device.execution import WARM_UP_RUNS, CaptureError, Execution, Mode
+from turngap_agent.errors import EngineError
 
 
 @pytest.mark.parametrize(("priority", "level"), [("high", -1), ("normal", 0)])
@@ -66,3 +68,40 @@ def test_only_a_failure_in_the_capture_is_a_capture_error(
         graphs.prepare_unit(run)
     assert runs == fails_at
     assert graphs.graph_count == 0
+
+
+def test_dependent_launches_are_an_option_of_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every compiled function gets it, under the name that this torch has; where it has none that is said."""
+    compiled: list[dict[str, Any]] = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compiled.append(options) or function)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda *_, **__: FakeStream())
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    assert execution_module.has_dependent_launch()  # in some releases since torch 2.9
+    execution = Execution(torch.device("cuda:0"), Mode.COMPILED, dependent_launch=True)
+    execution.fuse(len)
+    execution.fuse(sum, tuned=True)
+    assert [one["options"]["triton.enable_pdl"] for one in compiled] == [True, True]
+    assert compiled[1]["options"]["coordinate_descent_tuning"]
+    monkeypatch.setattr(execution_module, "DEPENDENT_LAUNCH", "triton.no_such_option")
+    with pytest.raises(EngineError, match=r"torch .* has no option triton\.no_such_option"):
+        Execution(torch.device("cuda:0"), Mode.COMPILED, dependent_launch=True)
+
+
+@pytest.mark.parametrize(
+    ("device", "mode", "capability", "why"),
+    [
+        ("cuda:0", Mode.GRAPHS, (9, 0), "the mode is graphs"),
+        ("cuda:0", Mode.COMPILED, (8, 0), "compute capability 9.0"),
+        ("cpu", Mode.COMPILED, (9, 0), "compute capability 9.0"),
+    ],
+)
+def test_dependent_launches_that_would_be_left_out_are_refused(
+    device: str, mode: Mode, capability: tuple[int, int], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inductor ignores the option on an A100 without a word: a measurement would compare nothing."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda *_, **__: FakeStream())
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 0))
+    with pytest.raises(EngineError, match=rf"{why}.*; set tts\.dependent_launch: false"):
+        Execution(torch.device(device), mode, dependent_launch=True)

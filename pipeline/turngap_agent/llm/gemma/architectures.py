@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from turngap_agent.device import random_weights
+from turngap_agent.llm.gemma.settings import INT4_BYTES
 
 
 def gemma_3_27b() -> Any:
@@ -65,13 +67,38 @@ def build(config: Any, device: torch.device, dtype: torch.dtype, *, seed: int = 
     return network
 
 
-def needed_bytes(config: Any, dtype: torch.dtype, positions: int) -> int:
+def build_in_layers(config: Any, device: torch.device, dtype: torch.dtype) -> tuple[Any, Callable[[int], None]]:
+    """Return a network whose layers take no memory yet, and the function that gives one of them its random weights.
+
+    For a card that the whole network does not fit on, where each layer is quantised as soon as it is there.
+    """
+    from transformers import Gemma3ForCausalLM
+
+    network = random_weights.build(lambda: Gemma3ForCausalLM(config), torch.device("meta"), dtype)
+    model = network.model
+    for module, constants in ((model.embed_tokens, {}), (model.norm, {"weight": 0.0})):
+        module.to_empty(device=device)
+        random_weights.fill(module, seed=0, scale=0.02, constants=constants)
+    network.lm_head.weight = model.embed_tokens.weight
+    model.rotary_emb = type(model.rotary_emb)(config).to(device)  # its frequencies are no weights
+
+    def fill_layer(number: int) -> None:
+        layer = model.layers[number].to_empty(device=device)
+        random_weights.fill(layer, seed=number, scale=0.02, norm=0.0)
+
+    return network, fill_layer
+
+
+def needed_bytes(config: Any, dtype: torch.dtype, positions: int, *, int4: bool = False) -> int:
     """Return the bytes of the weights, and of keys and values for `positions` positions."""
     from transformers import Gemma3ForCausalLM
 
     with torch.device("meta"):
         network = Gemma3ForCausalLM(config)
     network.lm_head.weight = network.model.embed_tokens.weight
-    cells = sum(int(parameter.numel()) for parameter in network.parameters())
-    cells += 2 * int(config.num_hidden_layers * config.num_key_value_heads * config.head_dim) * positions
-    return cells * int(dtype.itemsize)
+    weights = sum(int(parameter.numel()) for parameter in network.parameters())
+    layers = sum(int(parameter.numel()) for parameter in network.model.layers.parameters()) if int4 else 0
+    cells = (
+        weights - layers + 2 * int(config.num_hidden_layers * config.num_key_value_heads * config.head_dim) * positions
+    )
+    return cells * int(dtype.itemsize) + round(layers * INT4_BYTES)

@@ -48,7 +48,8 @@ class GemmaChat:
         dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         config = architectures.ARCHITECTURES[settings.architecture]()
         places = cache_places(settings.positions)
-        _require_memory(architectures.needed_bytes(config, dtype, places), self._device)
+        int4 = settings.layer_weights == "int4"
+        _require_memory(architectures.needed_bytes(config, dtype, places, int4=int4), self._device)
         self._tokenizer = StandInTokenizer(config.vocab_size)
         mode = {"auto": Mode.GRAPHS if self._device.type == "cuda" else Mode.EAGER}.get(settings.mode)
         self._execution = Execution(self._device, mode or Mode(settings.mode), priority=settings.stream_priority)
@@ -60,10 +61,11 @@ class GemmaChat:
 
     def describe(self) -> str:
         """Return one line for the ready message and the report."""
-        s = self._settings
+        s, dtype = self._settings, str(self._decoding.dtype).removeprefix("torch.")
+        int4 = ", layers in int4" if s.layer_weights == "int4" else ""
         return (
             f"gemma {s.architecture}, random weights, {self._execution.mode} on {self._device}, "
-            f"{str(self._decoding.dtype).removeprefix('torch.')}, scripted words"
+            f"{dtype}{int4}, scripted words"
         )
 
     async def warm_up(self) -> None:
@@ -130,8 +132,11 @@ class GemmaChat:
 
     def _prepare_decoding(self, config: object, dtype: torch.dtype, places: int) -> Decoding:
         try:
-            network = architectures.build(config, self._device, dtype)
-            gemma = Gemma(network, places)
+            if self._settings.layer_weights == "int4":
+                network, fill_layer = architectures.build_in_layers(config, self._device, dtype)
+                gemma = Gemma(network, places, int4=True, fill_layer=fill_layer)
+            else:
+                gemma = Gemma(architectures.build(config, self._device, dtype), places)
             with self._execution.activate():
                 return Decoding(gemma, self._execution, self._settings.positions)
         except torch.OutOfMemoryError as error:

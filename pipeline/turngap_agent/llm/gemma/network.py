@@ -7,6 +7,7 @@ position.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
 from turngap_agent.device.attention import KeyValues, attend, fuse_projections, make_rotary_tables, rotate
+from turngap_agent.llm.gemma.int4 import GROUP, SMALL_GROUP, Matrix, multiply, quantise
 
 
 class GemmaLayer(NamedTuple):
@@ -22,25 +24,36 @@ class GemmaLayer(NamedTuple):
     local: bool
     """Whether it attends to the sliding window only."""
     attention_norm: Tensor
-    qkv: Tensor
+    qkv: Matrix
     query_norm: Tensor
     key_norm: Tensor
-    output: Tensor
+    output: Matrix
     after_attention: Tensor
     mlp_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Matrix
+    down: Matrix
     after_mlp: Tensor
 
 
 class Gemma:
     """The weights of a transformers Gemma3ForCausalLM over `positions` places; its modules share the fused storage."""
 
-    def __init__(self, network: Any, positions: int) -> None:
+    def __init__(
+        self,
+        network: Any,
+        positions: int,
+        *,
+        int4: bool = False,
+        fill_layer: Callable[[int], None] = lambda _: None,
+    ) -> None:
         """Take the weights over.
 
+        `int4`: matrices of layers are 4-bit integers; the full ones are given up, layer by layer. `fill_layer` is
+        called with a layer's number before its weights are read.
+
         Raises:
-            ValueError: the architecture has biases, soft-capping or an activation that Gemma 3 does not have.
+            ValueError: the architecture has biases, soft-capping or an activation that Gemma 3 does not have, or
+                matrices of sizes that cannot be packed.
         """
         config = network.config
         if config.attention_bias or config.final_logit_softcapping or config.hidden_activation != "gelu_pytorch_tanh":
@@ -57,10 +70,15 @@ class Gemma:
         device, dtype = self.embeddings.device, self.embeddings.dtype
         self.embed_scale = torch.tensor(config.hidden_size**0.5, dtype=dtype, device=device)
         kinds = config.layer_types
-        self.layers = tuple(
-            _fuse_layer(layer, kind == "sliding_attention")
-            for layer, kind in zip(network.model.layers, kinds, strict=True)
-        )
+        layers: list[GemmaLayer] = []
+        for number, (module, kind) in enumerate(zip(network.model.layers, kinds, strict=True)):
+            fill_layer(number)
+            layer = _fuse_layer(module, kind == "sliding_attention")
+            if int4:
+                layer = _quantise_layer(layer)
+                module.to("meta")
+            layers.append(layer)
+        self.layers = tuple(layers)
         rotary = network.model.rotary_emb
         self.tables = {
             local: _make_tables(rotary, kind, positions, device, dtype)
@@ -91,7 +109,7 @@ class Gemma:
             for local, (cos, sin) in self.tables.items()
         }
         for layer, (keys, values) in zip(self.layers, cache, strict=True):
-            qkv = F.linear(self._normalise(x, layer.attention_norm), layer.qkv).view(len(x), -1, self.head_dim)
+            qkv = multiply(self._normalise(x, layer.attention_norm), layer.qkv).view(len(x), -1, self.head_dim)
             query, key, value = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
             cos, sin = tables[layer.local]
             query = rotate(self._normalise(query, layer.query_norm), cos, sin)
@@ -99,9 +117,9 @@ class Gemma:
             keys.index_copy_(1, positions, key.transpose(0, 1))
             values.index_copy_(1, positions, value.transpose(0, 1))
             attended = attend(query, keys[:, :window], values[:, :window], hidden[layer.local], self.scale)
-            x = x + self._normalise(F.linear(attended, layer.output), layer.after_attention)
-            gate, up = F.linear(self._normalise(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
-            x = x + self._normalise(F.linear(F.gelu(gate, approximate="tanh") * up, layer.down), layer.after_mlp)
+            x = x + self._normalise(multiply(attended, layer.output), layer.after_attention)
+            gate, up = multiply(self._normalise(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
+            x = x + self._normalise(multiply(F.gelu(gate, approximate="tanh") * up, layer.down), layer.after_mlp)
         return self._normalise(x, self.norm)
 
     def likeliest_token(self, hidden: Tensor) -> Tensor:
@@ -123,6 +141,14 @@ def _make_tables(
 
 def _load_norm(module: Any) -> Tensor:
     return 1.0 + module.weight.data.float()
+
+
+def _quantise_layer(layer: GemmaLayer) -> GemmaLayer:
+    width = layer.qkv.shape[1]
+    group = GROUP if width % GROUP == 0 else SMALL_GROUP
+    return layer._replace(
+        **{name: quantise(getattr(layer, name), group) for name in ("qkv", "output", "gate_up", "down")}
+    )
 
 
 def _fuse_layer(layer: Any, local: bool) -> GemmaLayer:

@@ -45,10 +45,10 @@ class DeviceQueue:
         """Return an executor whose work has this urgency."""
         return self._executors[urgency]
 
-    def someone_waits(self) -> bool:
-        """Whether frames wait for the thread; preparation does not count."""
+    def someone_waits(self, least: Urgency = Urgency.LATER_FRAME) -> bool:
+        """Whether work of at least this urgency waits for the thread; by default frames do, preparation does not."""
         with self._changed:
-            return bool(self._waiting) and self._waiting[0][0] < Urgency.PREPARATION
+            return bool(self._waiting) and self._waiting[0][0] <= least
 
     def submit(self, urgency: Urgency, work: Callable[[], Result]) -> Future[Result]:
         """Queue `work`; return its future, which can be cancelled until it starts.

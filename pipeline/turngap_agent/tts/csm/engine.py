@@ -67,6 +67,8 @@ class Csm:
         in_turn = settings.scheduling == "in_turn"
         self._first = Urgency.LATER_FRAME if in_turn else Urgency.FIRST_FRAME
         """The urgency of a clause's first frame."""
+        self._speaking: list[Slot] = []
+        """Those between their first frame and their last; used on the device's thread alone."""
         self._slots_free = asyncio.Semaphore(len(speech.slots))
         self._free = list(speech.slots)
         self._closed = False
@@ -128,7 +130,7 @@ class Csm:
                 finally:
                     # Queued like all work: the slot is free only after this call's last work.
                     with suppress(RuntimeError):  # the engine was closed
-                        self._queue.submit(self._first, partial(self._free.extend, slots))
+                        self._queue.submit(self._first, partial(self._release, slots))
 
     async def prepare(self, context: tuple[ContextUtterance, ...]) -> None:
         """Encode the audio of `context`, and compute it in a free slot, utterance by utterance; frames go first.
@@ -144,8 +146,8 @@ class Csm:
         """Finish the current frame, start no other, and free the device's memory."""
         self._closed = True
         await asyncio.to_thread(self._queue.close)
-        self._free = []
-        self._speech.slots = ()
+        self._free, self._speaking = [], []
+        self._speech.slots, self._speech.batch = (), None
 
     def _open(self, piece: str, context: tuple[ContextUtterance, ...], slots: list[Slot]) -> AudioF32 | None:
         """Return the first frame of `piece`, from the free slot with most of its context; add that slot to `slots`.
@@ -158,12 +160,24 @@ class Csm:
         self._free.remove(slot)
         slots.append(slot)
         slot.start(plan, seed=zlib.crc32(repr((piece, len(context))).encode(), self._settings.seed))
-        return slot.next_frame()
+        self._speaking.append(slot)
+        return self._next_frame(slot)
+
+    def _release(self, slots: list[Slot]) -> None:
+        self._speaking = [slot for slot in self._speaking if slot not in slots]
+        self._free.extend(slots)
 
     def _next_frame(self, slot: Slot) -> AudioF32 | None:
-        """Return the slot's next frame; where first frames go first, nothing is launched ahead while others wait."""
-        in_turn = self._settings.scheduling == "in_turn"
-        return slot.next_frame(look_ahead=in_turn or not self._queue.someone_waits())
+        """Return the slot's next frame; where first frames go first, nothing is launched ahead while others wait.
+
+        In a batch others' frames are launched together with this one, so only first frames count as waiting.
+        """
+        batch, in_turn = self._speech.batch, self._settings.scheduling == "in_turn"
+        least = Urgency.LATER_FRAME if batch is None else Urgency.FIRST_FRAME
+        look_ahead = in_turn or not self._queue.someone_waits(least)
+        if batch is None:
+            return slot.next_frame(look_ahead=look_ahead)
+        return batch.next_frame(slot, self._speaking, look_ahead=look_ahead)
 
     def _prepare_step(self, context: tuple[ContextUtterance, ...]) -> bool:
         """Encode one utterance of the context, or compute one that is encoded; return whether there was one.

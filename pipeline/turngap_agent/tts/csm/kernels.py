@@ -42,7 +42,7 @@ def sample(logits: Tensor, noise: Tensor, temperature: float, top_k: int) -> Ten
         BLOCK=triton.next_power_of_2(codes),
         RANKS=max(2, triton.next_power_of_2(top_k)),  # a sort of one rank has no shape in some releases
         num_warps=4,
-        **_rounding(),
+        **rounding(),
     )
     return code
 
@@ -51,8 +51,16 @@ def sample(logits: Tensor, noise: Tensor, temperature: float, top_k: int) -> Ten
 def _sample_kernel(
     logits, noise, code, codes, sharpness, top_k, BLOCK: tl.constexpr, RANKS: tl.constexpr
 ):  # fmt: skip
+    tl.store(code, draw_code(logits, noise, codes, sharpness, top_k, BLOCK, RANKS))
+
+
+@triton.jit
+def draw_code(
+    logits, noise, codes, sharpness, top_k, BLOCK: tl.constexpr, RANKS: tl.constexpr
+):  # fmt: skip
+    """Return the code that the noise draws from the likeliest `top_k` of `logits` (codes,)."""
     index = tl.arange(0, BLOCK)
-    values = tl.load(logits + index, mask=index < codes, other=float("-inf")).to(tl.float32)
+    values = tl.load(logits + index, mask=index < codes, other=float("-inf"), cache_modifier=".cg").to(tl.float32)
     bits = values.to(tl.int32, bitcast=True)
     # Floats in the order of integers: negative ones have their other bits inverted.
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
@@ -67,7 +75,7 @@ def _sample_kernel(
     score = ranked * sharpness - tl.log(-tl.log(uniform))
     score = tl.where(rank < top_k, score, float("-inf"))
     chosen = tl.argmax(score, axis=0)
-    tl.store(code, tl.sum(tl.where(rank == chosen, ranked_codes, 0)))
+    return tl.sum(tl.where(rank == chosen, ranked_codes, 0))
 
 
 def attend_row(
@@ -95,7 +103,7 @@ def attend_row(
         DIM=dim,
         BLOCK=min(_BLOCK_PLACES, triton.next_power_of_2(places)),
         num_warps=4,
-        **_rounding(),
+        **rounding(),
     )
     return out
 
@@ -105,17 +113,39 @@ def _attend_kernel(
     qkv, cos, sin, keys, values, position, out, scale,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, PLACES: tl.constexpr, DIM: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    head = tl.program_id(0)
+    attend_head(
+        qkv,
+        cos,
+        sin,
+        keys,
+        values,
+        tl.load(position),
+        out,
+        scale,
+        tl.program_id(0),
+        HEADS,
+        KV_HEADS,
+        PLACES,
+        DIM,
+        BLOCK,
+    )
+
+
+@triton.jit
+def attend_head(
+    qkv, cos, sin, keys, values, at, out, scale, head,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, PLACES: tl.constexpr, DIM: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Store one head of the row at place `at`, and write its attention to `out`; `cos` and `sin` are the place's."""
     kv_head = head // (HEADS // KV_HEADS)
-    at = tl.load(position)
     index = tl.arange(0, DIM)
     partner = (index + DIM // 2) % DIM
     cosine, sine = tl.load(cos + index), tl.load(sin + index)
     query_row, key_row = qkv + head * DIM, qkv + (HEADS + kv_head) * DIM
     # Products and sum are rounded one by one, as torch's operations round them: launches turn fused multiply-adds off.
-    query = (tl.load(query_row + index) * cosine + tl.load(query_row + partner) * sine).to(tl.float32)
-    own_key = tl.load(key_row + index) * cosine + tl.load(key_row + partner) * sine
-    own_value = tl.load(qkv + (HEADS + KV_HEADS + kv_head) * DIM + index)
+    query = (load_new(query_row + index) * cosine + load_new(query_row + partner) * sine).to(tl.float32)
+    own_key = load_new(key_row + index) * cosine + load_new(key_row + partner) * sine
+    own_value = load_new(qkv + (HEADS + KV_HEADS + kv_head) * DIM + index)
     cache = kv_head.to(tl.int64) * PLACES * DIM
     if head % (HEADS // KV_HEADS) == 0:  # one program of each group stores what all of them have
         tl.store(keys + cache + at * DIM + index, own_key)
@@ -140,12 +170,18 @@ def _attend_kernel(
     tl.store(out + head * DIM + index, (sum_ / total).to(out.dtype.element_ty))
 
 
+@triton.jit
+def load_new(pointers):
+    """Load what other multiprocessors may have written a moment ago: from the cache that all of them share."""
+    return tl.load(pointers, cache_modifier=".cg")
+
+
 def multiply_int8(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     """Return one row `x` (1, in) times `weight` (out, in), 8-bit integers of which each row has its `scale` (out,)."""
     rows, columns = weight.shape
     out = torch.empty(1, rows, dtype=x.dtype, device=x.device)
     _multiply_kernel[(triton.cdiv(rows, _BLOCK_ROWS),)](
-        x, weight, scale, out, rows, COLUMNS=columns, ROWS=_BLOCK_ROWS, BLOCK=_BLOCK_COLUMNS, num_warps=4, **_rounding()
+        x, weight, scale, out, rows, COLUMNS=columns, ROWS=_BLOCK_ROWS, BLOCK=_BLOCK_COLUMNS, num_warps=4, **rounding()
     )
     return out
 
@@ -167,7 +203,7 @@ def _multiply_kernel(
     tl.store(out + row, total.to(out.dtype.element_ty), mask=inside)
 
 
-def _rounding() -> dict[str, bool]:
+def rounding() -> dict[str, bool]:
     """Return the launch option that turns fused multiply-adds off; torch's compiler refuses it in what it traces."""
     return {} if torch.compiler.is_compiling() else {"enable_fp_fusion": False}
 

@@ -61,21 +61,31 @@ class CsmSettings(TtsSettings, CoreSettings):
     slots: int = Field(2, ge=1, le=16)
     """How many clauses are spoken at once; further ones wait."""
     fused_kernels: tuple[FusedKernel, ...] = ()
-    """`sampling`, `attention`, `int8` (products with `depth_weights: int8`): one kernel in Triton for several."""
+    """`sampling`, `attention`, `int8` (products with `depth_weights: int8`): one kernel in Triton for several. `depth`:
+    one for the whole depth decoder, which all multiprocessors run together."""
     codec_beside: bool = False
     """Decode a frame's sound beside the next frame's backbone, on a stream of its own."""
     depth_weights: Literal["full", "int8"] = "full"
     """`int8`: the depth decoder reads half the bytes, and draws other codes. In captured graphs the kernel `int8`
     belongs to it: without it the integers are converted in memory first, which is slower than bf16."""
-    scheduling: Literal["in_turn", "first_frames_first"] = "in_turn"
+    dependent_launch: bool = False
+    """Launch a compiled kernel before the one before it has ended (`mode: compiled`, Hopper and later)."""
+    scheduling: Literal["in_turn", "first_frames_first", "batched"] = "in_turn"
     """`first_frames_first`: a clause's first frame goes before others' later ones, and no frame is launched ahead while
-    another waits. Not measured on a GPU yet."""
+    another waits. `batched`: that, and later frames of several clauses share one pass of the depth decoder. Neither is
+    measured on a GPU yet."""
     seed: int = 0
 
     @property
     def fast_paths(self) -> FastPaths:
         """The options for speed; none of them has been measured on a GPU."""
-        return FastPaths(frozenset(self.fused_kernels), self.codec_beside, self.depth_weights == "int8")
+        return FastPaths(
+            frozenset(self.fused_kernels),
+            self.codec_beside,
+            self.depth_weights == "int8",
+            self.dependent_launch,
+            self.scheduling == "batched",
+        )
 
     def build(self) -> LoadedEngine:
         """Load the model; on a GPU this takes up to minutes."""

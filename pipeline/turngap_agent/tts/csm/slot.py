@@ -158,7 +158,7 @@ class Slot:
             self._launched = self._read = 0
             self._limit = plan.frames
             self._reads_end = plan.reads_end
-        self._launch()
+        self.launch()
 
     def prepare_segment(self, segments: tuple[Segment, ...]) -> bool:
         """Compute the first of the context `segments` that this slot does not have; return whether there was one.
@@ -179,9 +179,17 @@ class Slot:
 
         `look_ahead`: whether the frame after it may be launched before it is awaited; not if other work waits.
         """
+        while self.wants_launch(look_ahead=look_ahead):
+            self.launch()
+        return self.take_frame()
+
+    def wants_launch(self, *, look_ahead: bool = True) -> bool:
+        """Whether a frame must be launched before the next one is read, or may be if `look_ahead`."""
         lookahead = self._lookahead if look_ahead else 0
-        while self._launched < self._limit and self._launched <= self._read + lookahead:
-            self._launch()
+        return self._launched < self._limit and self._launched <= self._read + lookahead
+
+    def take_frame(self) -> AudioF32 | None:
+        """Wait for the next frame, which was launched, and return it; None after the last."""
         if self._read >= self._limit:
             return None
         index = self._read % len(self._host)
@@ -198,16 +206,25 @@ class Slot:
         """Return the codes of the frame launched last, shape (codebooks,); for tests and measurements."""
         return self._codes.clone()
 
-    def _launch(self) -> None:
+    def launch(self) -> None:
+        """Launch one more frame: backbone (not for the first), depth decoder, codec."""
         if self._launched:
-            with part("backbone"):
-                self._draw_noise()
-                self._step_units[self._window(self._filled + 1)]()
-                self._filled += 1
+            self.launch_backbone()
         with part("depth"):
             self._parts.depth_unit()
-            self._codes.copy_(self._parts.codes)
+        self.launch_codec(self._parts.codes)
+
+    def launch_backbone(self) -> None:
+        """Launch the step from the last frame to the next hidden state and first code, in the shared buffers."""
+        with part("backbone"):
+            self._draw_noise()
+            self._step_units[self._window(self._filled + 1)]()
+            self._filled += 1
+
+    def launch_codec(self, codes: torch.Tensor) -> None:
+        """Launch the decoding of the frame `codes` (codebooks,), which is then the last frame."""
         with part("codec"):
+            self._codes.copy_(codes)
             self._join()  # the codec still reads the last frame
             self._heard.copy_(self._codes)
             self._join = self._parts.execution.fork(self._decode_to_host)

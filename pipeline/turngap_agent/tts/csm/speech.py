@@ -16,6 +16,7 @@ from turngap_agent.errors import EngineError, one_line
 from turngap_agent.tts import AudioF32, ContextUtterance
 from turngap_agent.tts.csm import codec
 from turngap_agent.tts.csm.backbone import Backbone
+from turngap_agent.tts.csm.batch import FrameBatch
 from turngap_agent.tts.csm.context import Segment, SegmentStore, SpeechPlan, choose_segments, plan_speech, resample
 from turngap_agent.tts.csm.depth import DepthDecoder
 from turngap_agent.tts.csm.fast_paths import REFERENCE, FastPaths
@@ -57,7 +58,12 @@ class Speech:
             fused = "attention" in fast.fused
             self.backbone = Backbone(network, self.positions + PREFILL_ROWS[-1], sampling, fused_attention=fused)
             self.depth = DepthDecoder(
-                network, sampling, fused_attention=fused, int8=fast.int8_depth, fused_int8="int8" in fast.fused
+                network,
+                sampling,
+                fused_attention=fused,
+                int8=fast.int8_depth,
+                fused_int8="int8" in fast.fused,
+                fused="depth" in fast.fused,
             )
             self.codec = codec.MimiDecoder(network.codec_model, self.positions)
         except (ValueError, AttributeError) as error:
@@ -68,6 +74,8 @@ class Speech:
         self.device = self.backbone.head.device
         self.prompt: Segment | None = None
         self.slots: tuple[Slot, ...] = ()
+        self.batch: FrameBatch | None = None
+        """With the option `batched`, and more than one slot."""
         self.fast = fast
         self._stream_priority: StreamPriority = stream_priority
         self.execution = Execution(self.device, Mode.EAGER, priority=stream_priority)
@@ -85,7 +93,7 @@ class Speech:
         self._store.make_room(slots)
         choices = [mode] if mode else [Mode.COMPILED, Mode.GRAPHS] if self.device.type == "cuda" else [Mode.EAGER]
         for choice in choices:
-            self.slots = ()
+            self.slots, self.batch = (), None
             try:
                 self.execution, self.slots = self._make_slots(choice, slots)
             except torch.OutOfMemoryError as error:
@@ -99,6 +107,8 @@ class Speech:
                         f"({one_line(error.__cause__, 200)}); lower tts.slots"
                     ) from error
                 raise EngineError(f"csm: mode {choice}: {one_line(error, 300)}: set tts.mode: eager") from error
+            except EngineError:  # an option that is not possible in this mode
+                raise
             except Exception as error:  # the compiler's errors have no common class
                 if choice is choices[-1]:
                     raise EngineError(
@@ -170,10 +180,17 @@ class Speech:
         return self.codec.sample_rate
 
     def _make_slots(self, mode: Mode, count: int) -> tuple[Execution, tuple[Slot, ...]]:
-        execution = Execution(self.device, mode, priority=self._stream_priority, forks=self.fast.codec_beside)
+        execution = Execution(
+            self.device,
+            mode,
+            priority=self._stream_priority,
+            forks=self.fast.codec_beside,
+            dependent_launch=self.fast.dependent_launch,
+        )
         with execution.activate():
             end_code = self.checkpoint.network.config.codebook_eos_token_id
             parts = SharedParts.build(self.backbone, self.depth, self.codec, execution, self.positions, end_code)
+            self.batch = FrameBatch(parts, count) if self.fast.batched and count > 1 else None
             return execution, tuple(Slot(parts) for _ in range(count))
 
     def _encode_text(self, speaker: int, text: str) -> tuple[int, ...]:
@@ -201,5 +218,10 @@ def _require_kernels(fast: FastPaths, device: torch.device) -> None:
         raise EngineError(
             "csm: tts.fused_kernels need triton, which torch installs on Linux; set tts.fused_kernels: []"
         ) from None
+    if "depth" in fast.fused and fast.int8_depth:
+        raise EngineError(
+            "csm: the kernel depth reads full weights; set tts.depth_weights: full, or leave depth out of "
+            "tts.fused_kernels"
+        )
     if device.type != "cuda" and not kernels.is_interpreted():
         raise EngineError(f"csm: tts.fused_kernels need an NVIDIA GPU, not {device}; set tts.fused_kernels: []")

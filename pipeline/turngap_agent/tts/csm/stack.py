@@ -65,20 +65,21 @@ class LlamaStack:
         self.cos, self.sin = (cos * rotary.attention_scaling).to(dtype), (sin * rotary.attention_scaling).to(dtype)
         self.places = torch.arange(positions, device=device)
 
-    def cache(self) -> KeyValues:
-        """Return empty keys and values for every position."""
-        shape = (self.kv_heads, len(self.places), self.head_dim)
+    def cache(self, calls: int = 1) -> KeyValues:
+        """Return empty keys and values for every position; of several calls those of each after the other."""
+        shape = (calls * self.kv_heads, len(self.places), self.head_dim)
         options: dict[str, Any] = {"device": self.norm.device, "dtype": self.norm.dtype}
         return tuple((torch.zeros(shape, **options), torch.zeros(shape, **options)) for _ in self.layers)
 
-    def forward(self, x: Tensor, cache: KeyValues, positions: Tensor, window: int) -> Tensor:
+    def forward(self, x: Tensor, cache: KeyValues, positions: Tensor, window: int, calls: int = 1) -> Tensor:
         """Return rows `x` (T, hidden) at `positions` (T,) after all layers and the final norm, shape (T, hidden).
 
         Writes the rows' keys and values into `cache`, and attends to its first `window` places, up to each row's own
-        position: places after it, stale or never written, have no weight.
+        position: places after it, stale or never written, have no weight. With several `calls` the rows are one of each
+        call, all at the one position, over `cache(calls)`.
         """
         cos, sin = self.cos.index_select(0, positions), self.sin.index_select(0, positions)
-        attend_layer = self._prepare_attention(cos, sin, positions, window)
+        attend_layer = self._prepare_attention(cos, sin, positions, window, calls)
         for layer, (keys, values) in zip(self.layers, cache, strict=True):
             qkv = multiply(self._normalise(x, layer.attention_norm), layer.qkv)
             x = x + multiply(attend_layer(qkv, keys, values), layer.output)
@@ -86,26 +87,27 @@ class LlamaStack:
             x = x + multiply(F.silu(gate) * up, layer.down)
         return self._normalise(x, self.norm)
 
-    def _prepare_attention(self, cos: Tensor, sin: Tensor, positions: Tensor, window: int) -> Attention:
+    def _prepare_attention(self, cos: Tensor, sin: Tensor, positions: Tensor, window: int, calls: int) -> Attention:
         """Return a layer's attention for rows at `positions`: from qkv (T, …), keys and values to (T, heads · dim)."""
-        if self.fused_attention and len(positions) == 1:
+        if self.fused_attention and len(positions) == calls == 1:
             from turngap_agent.tts.csm import kernels
 
             def attend_row(qkv: Tensor, keys: Tensor, values: Tensor) -> Tensor:
                 return kernels.attend_row(qkv, cos, sin, keys, values, positions, self.heads)
 
             return attend_row
-        cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+        cos, sin, dim = cos.unsqueeze(1), sin.unsqueeze(1), self.head_dim
         hidden_places = (self.places[:window] > positions.unsqueeze(1)).repeat(self.heads // self.kv_heads, 1)
 
         def attend_rows(qkv: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            rotary, value = qkv.view(len(qkv), -1, self.head_dim).split(
-                (self.heads + self.kv_heads, self.kv_heads), dim=1
-            )
+            rotary, value = qkv.view(len(qkv), -1, dim).split((self.heads + self.kv_heads, self.kv_heads), dim=1)
             query, key = rotate(rotary, cos, sin).split((self.heads, self.kv_heads), dim=1)
+            if calls > 1:  # as if one call had the heads of all
+                query, key, value = query.reshape(1, -1, dim), key.reshape(1, -1, dim), value.reshape(1, -1, dim)
             keys.index_copy_(1, positions, key.transpose(0, 1))
             values.index_copy_(1, positions, value.transpose(0, 1))
-            return attend(query, keys[:, :window], values[:, :window], hidden_places, self.head_dim**-0.5)
+            attended = attend(query, keys[:, :window], values[:, :window], hidden_places, dim**-0.5)
+            return attended.view(len(qkv), -1)
 
         return attend_rows
 

@@ -14,7 +14,7 @@ pytest.importorskip("transformers", reason="needs the extra csm: pip install 'tu
 
 from turngap_agent.errors import EngineError
 from turngap_agent.stt.whisper import model
-from turngap_agent.stt.whisper.engine import Whisper
+from turngap_agent.stt.whisper.engine import Whisper, cache_argument
 from turngap_agent.stt.whisper.settings import WhisperSettings
 
 
@@ -123,3 +123,16 @@ def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
     torch.save(saved.network.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(EngineError, match="whisper"):
         model.load(str(tmp_path), torch.device("cpu"), torch.float32, 10)
+
+
+def test_the_cache_has_the_name_that_this_transformers_has() -> None:
+    """Releases that deprecate `past_key_values` call it `cache`; with warnings as errors the older name would fail."""
+
+    class Older:
+        def forward(self, decoder_input_ids: object, past_key_values: object = None) -> None: ...
+
+    class Newer:
+        def forward(self, decoder_input_ids: object, cache: object = None, past_key_values: object = None) -> None: ...
+
+    assert cache_argument(Older()) == "past_key_values"
+    assert cache_argument(Newer()) == "cache"

@@ -44,11 +44,19 @@ def checkpoint() -> CsmCheckpoint:
 def make_speech(checkpoint: CsmCheckpoint) -> MakeSpeech:
     """Return a function that makes a Speech over the tiny checkpoint, greedy by default."""
     from turngap_agent.device.execution import Mode
+    from turngap_agent.tts.csm.fast_paths import REFERENCE, FastPaths
     from turngap_agent.tts.csm.sampling import Sampling
     from turngap_agent.tts.csm.speech import Speech
 
-    def make(*, temperature: float = 0.0, slots: int = 1, mode: Mode = Mode.EAGER, positions: int = 512) -> Speech:
-        speech = Speech(checkpoint, sampling=Sampling(temperature, 20), positions=positions)
+    def make(
+        *,
+        temperature: float = 0.0,
+        slots: int = 1,
+        mode: Mode = Mode.EAGER,
+        positions: int = 512,
+        fast: FastPaths = REFERENCE,
+    ) -> Speech:
+        speech = Speech(checkpoint, sampling=Sampling(temperature, 20), positions=positions, fast=fast)
         speech.prepare(mode, slots)
         return speech
 

@@ -46,7 +46,7 @@ def test_no_unit_reads_back_to_the_host(make_speech: MakeSpeech, temperature: fl
         slot.start(PLAN, seed=1)
         slot.next_frame()
         with Operations() as ours:
-            slot._launch()
+            slot.launch()
         ids = torch.tensor([PLAN.text_ids])
         options = {"do_sample": False, "depth_decoder_do_sample": False, "max_new_tokens": 2}
         with Operations() as theirs:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -14,8 +15,11 @@ if os.environ.get("TRITON_INTERPRET") != "1":
 
 from turngap_agent.device.attention import attend, rotate
 from turngap_agent.device.execution import Mode
-from turngap_agent.tts.csm import int8, kernels
+from turngap_agent.errors import EngineError
+from turngap_agent.tts.csm import depth_kernel, int8, kernels
 from turngap_agent.tts.csm.context import SpeechPlan
+from turngap_agent.tts.csm.depth import DepthDecoder
+from turngap_agent.tts.csm.depth_kernel import DepthKernel
 from turngap_agent.tts.csm.fast_paths import REFERENCE, FastPaths
 from turngap_agent.tts.csm.sampling import Sampling, sample
 from turngap_agent.tts.csm.speech import Speech
@@ -85,3 +89,98 @@ def test_the_int8_kernel_is_the_reference() -> None:
     expected = int8.multiply(x, quantised._replace(fused=False))
     torch.testing.assert_close(int8.multiply(x, quantised), expected, atol=1e-4, rtol=1e-5)
     assert int8.multiply(x.repeat(3, 1), quantised).shape == (3, 21)
+
+
+class FrameInputs(NamedTuple):
+    """What a frame of the depth decoder gets."""
+
+    hidden: torch.Tensor
+    code: torch.Tensor
+    noise: torch.Tensor
+
+
+def frame_inputs(depth: DepthDecoder, seed: int) -> FrameInputs:
+    generator = torch.Generator().manual_seed(seed)
+    width = depth.projection.shape[1]
+    noise = torch.rand(depth.codebooks, 64, generator=generator)
+    return FrameInputs(torch.randn(1, width, generator=generator), torch.tensor([seed]), noise)
+
+
+def make_depth(checkpoint: CsmCheckpoint, sampling: Sampling) -> tuple[DepthDecoder, DepthKernel]:
+    """Return the reference and the kernel over the same weights; with blocks that take the interpreter less time."""
+    return DepthDecoder(checkpoint.network, sampling), DepthKernel(DepthDecoder(checkpoint.network, sampling), rows=16)
+
+
+@pytest.mark.parametrize(("sampling", "seeds"), [(Sampling(0.9, 8), (3, 7)), (Sampling(0.0, 8), (3,))])
+def test_the_depth_kernel_has_the_reference_codes(
+    checkpoint: CsmCheckpoint, sampling: Sampling, seeds: tuple[int, ...]
+) -> None:
+    """Frame after frame, drawn and likeliest; it uses what the frame before it has left in memory for nothing."""
+    depth, kernel = make_depth(checkpoint, sampling)
+    with torch.inference_mode():
+        for seed in seeds:
+            inputs = frame_inputs(depth, seed)
+            expected = depth.decode_frame(*inputs, lambda function, _: function)
+            assert torch.equal(kernel.decode_frame(*inputs), expected)
+
+
+def test_the_depth_kernel_is_an_option_of_the_engine(
+    checkpoint: CsmCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slots' frames are then the kernel's."""
+    asked: list[torch.Size] = []
+
+    def decode_frame(
+        kernel: DepthKernel, hidden: torch.Tensor, code: torch.Tensor, noise: torch.Tensor
+    ) -> torch.Tensor:
+        asked.append(hidden.shape)
+        return kernel.codes.fill_(5)
+
+    monkeypatch.setattr(DepthKernel, "decode_frame", decode_frame)
+    speech = Speech(checkpoint, sampling=Sampling(0.9, 8), positions=64, fast=FastPaths(fused=frozenset({"depth"})))
+    speech.prepare(Mode.EAGER, 1)
+    assert run_codes(speech, frames=2) == [[5] * 4] * 2
+    assert asked == [(1, 64)] * 2
+
+
+def share_memory(kernel: DepthKernel) -> None:
+    for tensor in (*kernel.buffers, kernel.counter, kernel.codes):
+        tensor.share_memory_()
+    for pair in kernel._depth.cache:
+        for tensor in pair:
+            tensor.share_memory_()
+    kernel._caches = torch.tensor([[part.data_ptr() for part in pair] for pair in kernel._depth.cache])
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_programs_that_wait_for_each_other_have_the_reference_codes(
+    checkpoint: CsmCheckpoint, monkeypatch: pytest.MonkeyPatch, waiting: bool
+) -> None:
+    """Two programs at once, each a process, on memory that both see; without their waits the codes are others."""
+    depth, kernel = make_depth(checkpoint, Sampling(0.9, 8))
+    inputs = frame_inputs(depth, 5)
+    with torch.inference_mode():
+        expected = depth.decode_frame(*inputs, lambda function, _: function).tolist()
+    kernel.programs = 2
+    share_memory(kernel)
+    for buffer in kernel.buffers:
+        buffer.fill_(1.0)
+    if not waiting:
+        monkeypatch.setattr(depth_kernel, "_wait_for_all", lambda counter, passed, programs: passed)
+    workers = [
+        multiprocessing.get_context("fork").Process(target=kernel.run_programs, args=(*inputs, number, 1))
+        for number in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert (kernel.codes.tolist() == expected) == waiting
+
+
+def test_the_depth_kernel_takes_full_weights_only(checkpoint: CsmCheckpoint) -> None:
+    """In one line."""
+    fast = FastPaths(fused=frozenset({"depth"}), int8_depth=True)
+    with pytest.raises(EngineError, match=r"the kernel depth reads full weights; set tts\.depth_weights: full"):
+        Speech(checkpoint, sampling=Sampling(0.9, 8), positions=64, fast=fast)
