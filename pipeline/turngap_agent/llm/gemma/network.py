@@ -147,7 +147,10 @@ def _quantise_layer(layer: GemmaLayer) -> GemmaLayer:
     width = layer.qkv.shape[1]
     group = GROUP if width % GROUP == 0 else SMALL_GROUP
     return layer._replace(
-        **{name: quantise(getattr(layer, name), group) for name in ("qkv", "output", "gate_up", "down")}
+        qkv=quantise(layer.qkv, group),
+        output=quantise(layer.output, group),
+        gate_up=quantise(layer.gate_up, group),
+        down=quantise(layer.down, group),
     )
 
 
