@@ -75,6 +75,7 @@ def run(
     out: Path | str = "results",
     all_turns: bool = False,
     trace_worst: int = 0,
+    ray: str = "",
     progress: ProgressDisplay | bool = False,
 ) -> Run:
     """Place the calls of a scenario and measure every turn; blocks until the run has ended.
@@ -82,9 +83,10 @@ def run(
     `agent` is an `Agent`, or a profile (default: `cpu`). With `budget` the run is judged. `turns` and `seed` replace
     those of the scenario; with `networks` every utterance is called under each of them. The run folder is made in
     `out`. A run with a budget stops once its verdict is decided, unless `all_turns`. `trace_worst` writes traces of so
-    many of the slowest turns (`RunRecord.traces`). `progress` is True for a display on stderr, or a listener. Ctrl-C
-    while calls are placed ends the run with the turns that are finished (`Run.interrupted`). An error after the run
-    folder was made is in `Run.error`, and the verdict is INVALID.
+    many of the slowest turns (`RunRecord.traces`). With `ray`, `HOST:PORT` or `local`, the nodes of a Ray cluster call
+    the agent at a URL. `progress` is True for a display on stderr, or a listener. Ctrl-C while calls are placed ends
+    the run with the turns that are finished (`Run.interrupted`). An error after the run folder was made is in
+    `Run.error`, and the verdict is INVALID.
 
     Raises:
         UsageError: (or a subclass) something that was given does not fit; nothing was started. In a running event loop
@@ -106,6 +108,7 @@ def run(
             out=out,
             all_turns=all_turns,
             trace_worst=trace_worst,
+            ray=ray,
         ),
         progress,
     )
@@ -122,6 +125,7 @@ async def arun(
     out: Path | str = "results",
     all_turns: bool = False,
     trace_worst: int = 0,
+    ray: str = "",
     progress: ProgressDisplay | bool = False,
 ) -> Run:
     """`run` for asyncio. The loop is the caller's: whatever else runs on it makes the callers late.
@@ -140,19 +144,22 @@ async def arun(
             out=out,
             all_turns=all_turns,
             trace_worst=trace_worst,
+            ray=ray,
         ),
         progress,
     )
 
 
-def resume(run: Run | Path | str, *, otlp_port: int = 0, progress: ProgressDisplay | bool = False) -> Run:
+def resume(
+    run: Run | Path | str, *, otlp_port: int = 0, ray: str = "", progress: ProgressDisplay | bool = False
+) -> Run:
     """Place the missing calls of an interrupted run; everything else is as when it began.
 
     Raises:
         RunFolderError: it is no run, complete, being written, or its scenario has changed.
         TurngapError: as `run`.
     """
-    return measure_run(resume_request(run, otlp_port=otlp_port), progress)
+    return measure_run(resume_request(run, otlp_port=otlp_port, ray=ray), progress)
 
 
 def sweep(
@@ -164,12 +171,14 @@ def sweep(
     turns: int | None = None,
     seed: int | None = None,
     out: Path | str = "results",
+    ray: str = "",
     progress: ProgressDisplay | bool = False,
 ) -> Sweep:
     """Measure several settings of a profile, interleaved; blocks until the sweep has ended.
 
     `set` lists the values of each key, and every combination is measured; `steps` names settings instead, as a mapping
-    or a YAML file. The other arguments are those of `run`, for each setting.
+    or a YAML file. With `ray` each setting is a job of that Ray
+    cluster, at the same time as the others. The other arguments are those of `run`, for each setting.
 
     Raises:
         UsageError: (or a subclass) something that was given does not fit; nothing was started.
@@ -180,11 +189,11 @@ def sweep(
         raise UsageError("--set and --grid both say what to sweep: give one of them")
     options = Options(seed=seed, n_turns=turns, out=Path(out))
     return measure_sweep(
-        sweep_plan.plan_sweep(scenario, sweep_settings(set, steps), profile=profile, options=options), progress
+        sweep_plan.plan_sweep(scenario, sweep_settings(set, steps), profile=profile, options=options), progress, ray
     )
 
 
-def resume_sweep(sweep: Sweep | Path | str, *, progress: ProgressDisplay | bool = False) -> Sweep:
+def resume_sweep(sweep: Sweep | Path | str, *, ray: str = "", progress: ProgressDisplay | bool = False) -> Sweep:
     """Place the missing calls of an interrupted sweep.
 
     Raises:
@@ -192,7 +201,7 @@ def resume_sweep(sweep: Sweep | Path | str, *, progress: ProgressDisplay | bool 
         TurngapError: as `run`.
     """
     path = sweep.path if isinstance(sweep, Sweep) else find_run(sweep, "sweep")
-    return measure_sweep(sweep_plan.plan_resumed_sweep(path), progress)
+    return measure_sweep(sweep_plan.plan_resumed_sweep(path), progress, ray)
 
 
 def load(folder: Path | str) -> Run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,10 @@ from turngap.capacity.folder import CapacityRecord, is_capacity
 from turngap.capacity.plan import SCENARIO, CapacityRequest, plan_capacity
 from turngap.capacity.shapes import LoadShape
 from turngap.clock import SystemClock
+from turngap.cluster import run as cluster_run
 from turngap.corpus import clips
 from turngap.scenario import Scenario
-from turngap.session import preparation
+from turngap.session import preparation, runner
 from turngap.session.interruption import run_interruptible
 from turngap.session.request import Options
 from turngap.session.runner import ProgressDisplay
@@ -120,14 +121,15 @@ def measure_capacity(
     out: Path | str = "results",
     goes_on: bool = False,
     callers: int | None = None,
+    ray: str = "",
     progress: ProgressDisplay | bool = False,
 ) -> Capacity:
     """Measure an agent under several loads, or search for the most calls that hold a budget; blocks until it has ended.
 
     `calls` are calls under way, `rate` calls a second; with `search` the loads follow from what is shown, up to `most`.
     `shape` says how each load changes while it lasts. `goes_on`: higher loads are measured even after one that
-    saturates the agent. `callers`: so many processes place the calls, by default one for each hundred at once. The
-    other arguments are those of `run`.
+    saturates the agent. `callers`: so many processes place the calls, by default one for each hundred at once. With
+    `ray` the nodes of that cluster place the calls. The other arguments are those of `run`.
 
     Raises:
         UsageError: (or a subclass) something that was given does not fit; nothing was started.
@@ -148,6 +150,7 @@ def measure_capacity(
         out=out,
         goes_on=goes_on,
         callers=callers,
+        ray=ray,
     )
     return execute(request, progress)
 
@@ -167,6 +170,7 @@ def make_capacity_request(
     out: Path | str = "results",
     goes_on: bool = False,
     callers: int | None = None,
+    ray: str = "",
 ) -> CapacityRequest:
     """Check everything that `measure_capacity` takes; loads may also be texts, such as "1,2,4".
 
@@ -189,7 +193,7 @@ def make_capacity_request(
         goes_on=goes_on,
         callers=callers,
         options=Options(
-            seed, turns, Path(out), subject.inject, subject.otlp_port, subject.nice, dialect=subject.dialect
+            seed, turns, Path(out), subject.inject, subject.otlp_port, subject.nice, dialect=subject.dialect, ray=ray
         ),
     )
 
@@ -198,12 +202,17 @@ def execute(request: CapacityRequest, progress: ProgressDisplay | bool = False) 
     """Do what `request` plans, as `measure_capacity` describes."""
     refuse_in_event_loop("measure_capacity")
     base = request.base
-    with follow_progress(progress, f"capacity {base.scenario.name}") as listener:
+    with (
+        cluster_run.connect_nodes(base.options.ray, base.scenario_path) as nodes,
+        follow_progress(progress, f"capacity {base.scenario.name}") as listener,
+    ):
         if base.profile is not None:
             preparation.fetch_weights(base.profile_data)
         corpus = clips.build_corpus(base.scenario, listener.show_message)
+        place = partial(cluster_run.run_session_on_nodes, nodes=nodes) if nodes else runner.run_session
         finished = run_interruptible(
-            lambda stop: running.run_capacity(request, corpus, listener, clock=SystemClock(), stop=stop), listener
+            lambda stop: running.run_capacity(request, corpus, listener, clock=SystemClock(), stop=stop, place=place),
+            listener,
         )
     return Capacity(finished.path, error=finished.error, interrupted=finished.interrupted)
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from turngap_agent.errors import UsageError
 
 from turngap.api.results import Run, Sweep
 from turngap.clock import SystemClock
+from turngap.cluster import run as cluster_run
+from turngap.cluster import trials
 from turngap.corpus import clips
 from turngap.model.turn import TurnRecord
 from turngap.progress import ConsoleProgress, PipeConsole
-from turngap.session import plan, preparation, runner
+from turngap.session import plan, preparation
 from turngap.session.interruption import run_interruptible
 from turngap.session.request import Request
 from turngap.session.runner import ProgressDisplay
@@ -28,10 +31,14 @@ def measure_run(request: Request, progress: ProgressDisplay | bool = False) -> R
     """Do what `request` plans, as `turngap.run` describes."""
     try:
         refuse_in_event_loop("run")
-        with follow_progress(progress, request.scenario.name) as listener:
+        with (
+            cluster_run.connect_nodes(request.options.ray, request.scenario_path) as nodes,
+            follow_progress(progress, request.scenario.name) as listener,
+        ):
             ready, corpus = _prepare(request, listener)
             finished = run_interruptible(
-                lambda stop: runner.run_request(ready, corpus, listener, clock=SystemClock(), stop=stop), listener
+                lambda stop: cluster_run.run_request(ready, corpus, nodes, listener, clock=SystemClock(), stop=stop),
+                listener,
             )
     finally:
         request.release_lock()
@@ -41,36 +48,50 @@ def measure_run(request: Request, progress: ProgressDisplay | bool = False) -> R
 async def ameasure_run(request: Request, progress: ProgressDisplay | bool = False) -> Run:
     """Do what `request` plans, as `turngap.arun` describes."""
     try:
-        with follow_progress(progress, request.scenario.name) as listener:
+        with (
+            cluster_run.connect_nodes(request.options.ray, request.scenario_path) as nodes,
+            follow_progress(progress, request.scenario.name) as listener,
+        ):
             ready, corpus = await asyncio.to_thread(_prepare, request, listener)
-            finished = await runner.run_request(ready, corpus, listener, clock=SystemClock(), stop=asyncio.Event())
+            finished = await cluster_run.run_request(
+                ready, corpus, nodes, listener, clock=SystemClock(), stop=asyncio.Event()
+            )
     finally:
         request.release_lock()
     return Run(finished.folder.path, error=finished.error, interrupted=finished.interrupted)
 
 
-def measure_sweep(request: SweepRequest, progress: ProgressDisplay | bool) -> Sweep:
-    """Do what `request` plans, as `turngap.sweep` describes."""
+def measure_sweep(request: SweepRequest, progress: ProgressDisplay | bool, ray: str = "") -> Sweep:
+    """Do what `request` plans, as `turngap.sweep` describes; with `ray` on the nodes of that cluster."""
     try:
-        return _measure_sweep(request, progress)
+        return _measure_sweep(request, progress, ray)
     finally:
         request.release_locks()
 
 
-def _measure_sweep(request: SweepRequest, progress: ProgressDisplay | bool) -> Sweep:
+def _measure_sweep(request: SweepRequest, progress: ProgressDisplay | bool, ray: str) -> Sweep:
     refuse_in_event_loop("sweep")
     if request.path is not None and not request.members:  # killed when all had been measured
         record = sweep_folder.updated_record(request.path, request.record)
         sweep_folder.write_sweep(request.path, record)
         return Sweep(request.path)
-    with follow_progress(progress, f"sweep {request.record.scenario}") as listener:
+    scenario = Path(request.record.scenario_path)
+    with (
+        cluster_run.connect_nodes(ray, scenario) as nodes,
+        follow_progress(progress, f"sweep {request.record.scenario}") as listener,
+    ):
         listener.show_message(request.description)
-        for member in request.members:
+        for member in request.members if not nodes else ():
             preparation.fetch_weights(member.row.profile_data)
         corpus = clips.build_corpus(request.members[0].request.scenario, listener.show_message)
         ready = sweep_plan.with_corpus(request, corpus)
         finished = run_interruptible(
-            lambda stop: sweep_runner.run_sweep(ready, corpus, listener, clock=SystemClock(), stop=stop), listener
+            lambda stop: (
+                trials.run_sweep(ready, corpus, nodes, listener, clock=SystemClock(), stop=stop)
+                if nodes
+                else sweep_runner.run_sweep(ready, corpus, listener, clock=SystemClock(), stop=stop)
+            ),
+            listener,
         )
     return Sweep(finished.path, error=finished.error)
 

@@ -95,6 +95,7 @@ def make_request(
     out: Path | str = "results",
     all_turns: bool = False,
     trace_worst: int = 0,
+    ray: str = "",
 ) -> Request:
     """Check everything that `run` takes, and return it as the plan of a run.
 
@@ -120,17 +121,20 @@ def make_request(
             dialect=subject.dialect,
             all_turns=all_turns,
             trace_worst=trace_worst,
+            ray=ray,
         ),
     )
 
 
-def resume_request(run: Run | Path | str, *, otlp_port: int = 0) -> Request:
+def resume_request(run: Run | Path | str, *, otlp_port: int = 0, ray: str = "") -> Request:
     """Return the missing calls of an interrupted run as a plan.
 
     Raises:
         RunFolderError: it is no run, complete, being written, or its scenario has changed.
     """
-    return plan.plan_resumed_run(run.path if isinstance(run, Run) else find_run(run), Options(otlp_port=otlp_port))
+    return plan.plan_resumed_run(
+        run.path if isinstance(run, Run) else find_run(run), Options(otlp_port=otlp_port, ray=ray)
+    )
 
 
 def sweep_settings(

@@ -121,11 +121,14 @@ class Sentinel:
 
 
 def _read_log(log: Path) -> list[tuple[str, Sample]]:
-    """Return the measurements from before the run was resumed; torn and foreign lines are ignored."""
-    if not log.is_file():
-        return []
+    """Return the measurements from before the run was resumed."""
+    return parse_log(log.read_text("utf-8", "replace")) if log.is_file() else []
+
+
+def parse_log(text: str) -> list[tuple[str, Sample]]:
+    """Return the measurements in a sentinel's log, each with its clock's id; torn and foreign lines are ignored."""
     samples = []
-    for line in log.read_text("utf-8", "replace").splitlines():
+    for line in text.splitlines():
         with contextlib.suppress(ValueError, TypeError, AttributeError):
             row = json.loads(line)
             boot_id = row.pop(_BOOT_ID, "")

@@ -37,7 +37,7 @@ from turngap.processes.caller_processes import count_processes
 from turngap.scenario import PlannedCall
 from turngap.session import runner
 from turngap.session.agent_run import AgentRun, AssignedCall, close_run, open_run
-from turngap.session.runner import ProgressDisplay, Session
+from turngap.session.runner import ProgressDisplay, RunSession, Session
 from turngap.session.timed_calls import TimedCall
 from turngap.store import folder as store
 from turngap.store.disk import FolderLock
@@ -55,9 +55,17 @@ class FinishedCapacity:
 
 
 async def run_capacity(
-    request: CapacityRequest, corpus: Corpus, display: ProgressDisplay, *, clock: Clock, stop: asyncio.Event
+    request: CapacityRequest,
+    corpus: Corpus,
+    display: ProgressDisplay,
+    *,
+    clock: Clock,
+    stop: asyncio.Event,
+    place: RunSession = runner.run_session,
 ) -> FinishedCapacity:
     """Measure the points. Setting `stop` ends it early: calls hang up, finished points are kept.
+
+    `place` places the calls of each point.
 
     Raises:
         UsageError: the port for spans is in use, or no folder can be made.
@@ -68,7 +76,7 @@ async def run_capacity(
     if base.url is not None:
         await check_listening(base.url, base.dialect)
     path, record, lock = _make_folder(request, corpus, clock)
-    run = _CapacityRun(request, corpus, display, clock, stop, path, record, lock, CallLengths(corpus.clips))
+    run = _CapacityRun(request, corpus, display, clock, stop, path, record, lock, CallLengths(corpus.clips), place)
     try:
         return await run.measure()
     except BaseException:
@@ -89,6 +97,7 @@ class _CapacityRun:
     record: CapacityRecord
     lock: FolderLock
     lengths: CallLengths
+    place: RunSession
     error: TurngapError | None = None
 
     async def measure(self) -> FinishedCapacity:
@@ -141,7 +150,7 @@ class _CapacityRun:
         run = await _start_point(planned, self.path, self.corpus, self.clock, _slug(load, attempt))
         measured = _Measurement(planned, self.request, self.lengths, self.clock, first=self.record.answered_s is None)
         try:
-            self.error = await runner.run_session(
+            self.error = await self.place(
                 measured.make_session(run, self._interrupted()),
                 self.corpus,
                 self.display,
@@ -248,7 +257,9 @@ class _Measurement:
             turns=run.progress.turns,
             calls=calls,
             resources=read_resources(run.folder.path, from_s, to_s, gpu=gpu, kv=run.record.agent.kv_cache),
-            caller=self._caller_use(calls),
+            caller=self._caller_use(calls)
+            if not run.record.callers
+            else CallerUse(len(run.record.callers), None, None),
             metric=self.request.metric,
             budget_ms=self.request.budget_ms,
         )

@@ -21,7 +21,7 @@ from turngap.cli.chaos_arguments import chaos
 from turngap.cli.corpus_commands import corpus
 from turngap.cli.export_arguments import export
 from turngap.cli.label_arguments import label
-from turngap.cli.option_texts import OUT, RESULTS
+from turngap.cli.option_texts import OUT, RAY, RAY_JOBS, RESULTS
 from turngap.cli.recording_arguments import recording
 from turngap.cli.report_arguments import compare, report
 from turngap.cli.smoke_arguments import smoke
@@ -88,6 +88,7 @@ def _run(
     trace_worst: Annotated[
         int, typer.Option(metavar="N", help="Write traces of the N slowest turns (3, say), for ui.perfetto.dev.", min=0)
     ] = 0,
+    ray: Annotated[str | None, typer.Option(help=RAY)] = None,
     stages: Annotated[
         bool, typer.Option("--stages", help="After the calls, measure the engines alone, for floors in the report.")
     ] = False,
@@ -102,7 +103,7 @@ def _run(
         _refuse_beside_resume(
             "run", (scenario, profile, url, dialect, turns, seed, out, set_, budget, network, inject, *flags)
         )
-        requests = [api.resume_request(resume, otlp_port=otlp_port)]
+        requests = [api.resume_request(resume, otlp_port=otlp_port, ray=ray or "")]
     else:
         agent = api.Agent(
             source=profile,
@@ -125,6 +126,7 @@ def _run(
                 out=out or RESULTS,
                 all_turns=all_turns,
                 trace_worst=trace_worst,
+                ray=ray or "",
             )
             for name in scenario or [api.DEFAULT_SCENARIO]
         ]
@@ -141,6 +143,7 @@ def _sweep(
     seed: Annotated[int | None, typer.Option(help="Order of the calls, instead of the scenario's own.", min=0)] = None,
     out: Annotated[Path | None, typer.Option(help=OUT)] = None,
     resume: Annotated[str | None, typer.Option(help="Resume this interrupted sweep: its folder, or its id.")] = None,
+    ray: Annotated[str | None, typer.Option(help=RAY_JOBS)] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print sweep.json on stdout, and nothing else there.")
     ] = False,
@@ -151,7 +154,7 @@ def _sweep(
 
     def measure() -> api.Sweep:
         if resume is not None:
-            return api.resume_sweep(resume, progress=True)
+            return api.resume_sweep(resume, ray=ray or "", progress=True)
         return api.sweep(
             scenario or api.DEFAULT_SCENARIO,
             set=set_ or (),
@@ -160,6 +163,7 @@ def _sweep(
             turns=turns,
             seed=seed,
             out=out or RESULTS,
+            ray=ray or "",
             progress=True,
         )
 

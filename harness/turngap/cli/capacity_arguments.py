@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from turngap_agent.errors import UsageError
 
-from turngap.cli.option_texts import OUT, RESULTS
+from turngap.cli.option_texts import OUT, RAY, RESULTS
 
 
 def capacity(
@@ -56,6 +56,7 @@ def capacity(
         list[str] | None,
         typer.Option(metavar="CAPACITY", help="Measure nothing: show these capacity runs side by side; repeatable."),
     ] = None,
+    ray: Annotated[str | None, typer.Option(help=RAY)] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print capacity.json on stdout, and nothing else there.")
     ] = False,
@@ -67,7 +68,7 @@ def capacity(
     from turngap.cli import capacity as command
 
     if compare is not None:
-        given = (scenario, profile, url, dialect, calls, rate, most, budget, turns, callers, seed, set_, spans)
+        given = (scenario, profile, url, dialect, calls, rate, most, budget, turns, callers, seed, set_, spans, ray)
         if any(value is not None for value in given) or search or go_on or otlp_port or shape != "steady":
             raise UsageError("--compare shows capacity runs that are there: give it alone, or with --out and --json")
         raise typer.Exit(command.compare(compare, out, as_json=as_json))
@@ -87,5 +88,6 @@ def capacity(
         out=out or RESULTS,
         goes_on=go_on,
         callers=callers,
+        ray=ray or "",
     )
     raise typer.Exit(command.run(request, as_json=as_json))

@@ -17,6 +17,7 @@ from turngap_agent.tracing import Stage
 
 from turngap.model.agent_figures import AgentFigures, GpuFigures, GpuWatch
 from turngap.model.budget import Budget
+from turngap.model.callers import CallerFigures
 from turngap.model.figures import (
     ConversationFigures,
     CorpusFigures,
@@ -234,6 +235,8 @@ class RunRecord(FrozenModel):
     """Null for an agent at a URL, without calls, and in runs that did not record it."""
     traces: tuple[TraceFile, ...] = ()
     """Traces of the slowest turns; () unless they were asked for."""
+    callers: tuple[CallerFigures, ...] = ()
+    """Where several callers placed the calls, each; () for one, and in runs that did not record it."""
     environment: dict[str, Any]
     notes: tuple[str, ...] = ()
     live: LiveSummary | None = None

@@ -23,6 +23,7 @@ from turngap.processes.caller_orders import ArrangedCall, CallerLoad
 from turngap.processes.caller_processes import CallerProcesses
 from turngap.session.agent_processes import AgentProcesses
 from turngap.session.agent_run import AgentRun, AssignedCall
+from turngap.session.call_observer import CallObserver
 from turngap.session.reply_scripts import custom_parameters
 from turngap.session.scoring_process import ScoringJob, ScoringProcess
 from turngap.session.spread_calls import spread_timed_calls
@@ -66,6 +67,7 @@ class CallSlots:
     """Processes that place the calls with planned moments; None: this one does."""
     loads: list[CallerLoad] = field(default_factory=list, init=False)
     """What the calls took of these processes."""
+    observer: CallObserver | None = None
     _error: TurngapError | None = field(default=None, init=False)
     _deaths: dict[str, asyncio.Task[str]] = field(init=False)
     """For each run a task that ends, with a message, when its agent dies."""
@@ -84,6 +86,7 @@ class CallSlots:
         try:
             with short_collections():
                 await self._fill_slot(deque(assigned for assigned in self.calls if assigned.call.warm_up))
+                await self._wait_for_start()
                 calls = [assigned for assigned in self.calls if not assigned.call.warm_up]
                 await self._place_round(calls)
                 # Only once all others have ended is it known which calls are placed again: see `verdict.replaced`.
@@ -97,6 +100,17 @@ class CallSlots:
             raise self._error
         if self.stop.is_set():
             raise HarnessError(self.interrupted, code="harness.interrupted")
+
+    async def _wait_for_start(self) -> None:
+        """Return when the observer lets the calls begin, or the slots are halted."""
+        if self.observer is None or self._ends:
+            return
+        waits = [asyncio.create_task(self.observer.wait_for_start()), asyncio.create_task(self._halt.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _death(self, agent_run: AgentRun) -> str:
         return agent_run.prefixed(await self.processes[agent_run.name].agent.died())
@@ -203,6 +217,8 @@ class CallSlots:
         processes = self.processes[agent_run.name]
         agent = processes.agent
         first, agent_run.calls_placed = agent_run.calls_placed == 0, agent_run.calls_placed + 1
+        if self.observer is not None:
+            self.observer.note_begin(planned)
         alone = len(self.processes) == 1
         if not alone and agent.pid is not None:
             await processes.sampler.watch(agent.pid, agent.gpu_uuid)
@@ -255,6 +271,8 @@ class CallSlots:
         )
         scored = await self.scorer.score_and_save(job)
         agent_run.progress.add(scored)
+        if self.observer is not None:
+            self.observer.note_end(planned, scored)
         agent_run.progress.notes += [f"call {call.index}: {warning}" for warning in call.warnings]
         for turn in scored.turns:
             self.show_turn(turn, agent_run.name)

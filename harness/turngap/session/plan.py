@@ -25,6 +25,7 @@ from turngap.network import NetworkProfile
 from turngap.processes.agent import check_url
 from turngap.scenario import Scenario
 from turngap.session import network_plan
+from turngap.session.nodes_plan import check_nodes_can_call
 from turngap.session.request import DEFAULT_OPTIONS, Options, Request, Resumed
 from turngap.session.run_documents import (
     DEFAULT_PROFILE,
@@ -287,6 +288,7 @@ def _check_limits(request: Request) -> Request:
             f"{request.scenario.seed}: another one selects other turns to decide the run: drop --seed or --budget",
             code="usage.seed",
         )
+    check_nodes_can_call(request)
     if request.options.trace_worst < 0:
         raise UsageError(f"--trace-worst {request.options.trace_worst}: expected a number of turns, such as 3")
     if request.options.all_turns and request.budget is None:

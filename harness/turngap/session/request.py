@@ -55,6 +55,8 @@ class Options:
     """Call all planned turns of a run with a budget, even once its verdict is decided."""
     trace_worst: int = 0
     """Write traces of so many of the slowest turns; what the agent's threads do is sampled for them."""
+    ray: str = ""
+    """Place the calls from the nodes of this Ray cluster, HOST:PORT, or `local`; "": from this process."""
 
 
 DEFAULT_OPTIONS = Options()

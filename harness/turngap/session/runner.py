@@ -31,6 +31,7 @@ from turngap.scenario.calls import describe_repeats
 from turngap.session import agent_metrics, machine_record, run_record
 from turngap.session.agent_processes import AgentProcesses, start_agents
 from turngap.session.agent_run import AgentRun, AssignedCall, close_run, open_run
+from turngap.session.call_observer import CallObserver
 from turngap.session.call_slots import CallSlots
 from turngap.session.request import Request
 from turngap.session.run_record import Judge
@@ -91,6 +92,18 @@ class Session:
     """So many place the calls with planned moments; 1: this process does."""
     caller_loads: list[CallerLoad] = field(default_factory=list)
     """What the calls took of these processes, where there are several; filled in while the session runs."""
+    observer: CallObserver | None = None
+    """Of a session that shares a run with others."""
+
+
+class RunSession(Protocol):
+    """Places a session's calls: `run_session`, or what has others place them."""
+
+    async def __call__(
+        self, session: Session, corpus: Corpus, display: ProgressDisplay, *, clock: Clock, stop: asyncio.Event
+    ) -> TurngapError | None:
+        """Return the error that ended the session early."""
+        ...
 
 
 async def run_request(
@@ -101,11 +114,13 @@ async def run_request(
     clock: Clock,
     stop: asyncio.Event,
     judge: Judge | None = None,
+    place: RunSession | None = None,
 ) -> FinishedRun:
     """Run `request`. Setting `stop` ends it early: calls hang up, and the finished turns are kept.
 
-    `judge` makes the verdict, by default `gate.judge_run` with the request's budget. Where the task is cancelled, the
-    `CancelledError` has a message: what is kept, and how to resume.
+    `judge` makes the verdict, by default `gate.judge_run` with the request's budget; `place` places the calls, by
+    default `run_session`. Where the task is cancelled, the `CancelledError` has a message: what is kept, and how to
+    resume.
 
     Raises:
         UsageError: the port for spans is in use.
@@ -123,7 +138,7 @@ async def run_request(
         f"resume it with `{store.resume_command(path)}`",
     )
     try:
-        error = await run_session(session, corpus, display, clock=clock, stop=stop)
+        error = await (place or run_session)(session, corpus, display, clock=clock, stop=stop)
         if isinstance(error, AgentError) and request.url is not None and agent_run.is_empty:
             remove_empty_folders(session.agent_runs)
             raise error
@@ -229,6 +244,7 @@ async def _measure(
             arrange=session.arrange,
             on_call=session.on_call,
             callers=callers,
+            observer=session.observer,
         )
         display.show_start(sum(len(assigned.call.scored_turns) for assigned in session.calls))
         watch: Sentinel | None = None

@@ -31,17 +31,20 @@ SHIPPED: dict[EngineKind, dict[str, str]] = {
         "faster_whisper": "turngap_agent.stt.faster_whisper.settings:FasterWhisperSettings",
         "whisper": "turngap_agent.stt.whisper.settings:WhisperSettings",
         "scripted": "turngap_agent.stt.scripted:ScriptedSttSettings",
+        "replicas": "turngap_agent.replicas.settings:ReplicatedSttSettings",
     },
     "llm": {
         "onnx": "turngap_agent.llm.onnx.settings:OnnxSettings",
         "vllm": "turngap_agent.llm.vllm.settings:VllmSettings",
         "gemma": "turngap_agent.llm.gemma.settings:GemmaSettings",
         "scripted": "turngap_agent.llm.scripted:ScriptedLlmSettings",
+        "replicas": "turngap_agent.replicas.settings:ReplicatedLlmSettings",
     },
     "tts": {
         "hibari": "turngap_agent.tts.hibari.settings:HibariSettings",
         "csm": "turngap_agent.tts.csm.settings:CsmSettings",
         "scripted": "turngap_agent.tts.scripted:ScriptedTtsSettings",
+        "replicas": "turngap_agent.replicas.settings:ReplicatedTtsSettings",
     },
 }
 """The settings class of each engine that ships; imported when a profile names it."""

@@ -19,6 +19,7 @@ from turngap_agent.call.turns import GivenUpError
 from turngap_agent.clock import now_ns
 from turngap_agent.errors import ProtocolError, TurngapError
 from turngap_agent.inject.call_faults import CURRENT, CallFaults
+from turngap_agent.replicas import session
 from turngap_agent.server.admission import Admission
 from turngap_agent.server.media_socket import INTERNAL, NORMAL, POLICY, TRY_AGAIN, UNSUPPORTED, CloseReason, MediaSocket
 from turngap_agent.server.pace import InboundPace
@@ -144,6 +145,7 @@ class Stream:
     async def _converse(self, start: Start, messages: AsyncGenerator[tuple[int, str | None]]) -> CloseReason | None:
         delay_ns = self._agent.injection.delay_ns(Stage.TRANSPORT_OUT)
         CURRENT.set(self._faults)
+        session.CURRENT.set(start.call_sid)
         send = self._socket.send if self._faults is None else self._faults.watch(self._socket.send)
         outbound = OutboundAudio(start.stream_sid, send, self._agent.profile.barge_in, delay_ns)
         call = Call(self._agent, outbound, start.call_sid, self._script)

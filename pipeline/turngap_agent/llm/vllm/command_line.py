@@ -32,6 +32,8 @@ def build_arguments(settings: VllmSettings, port: int) -> list[str]:
         ("--scheduling-policy", "priority" if settings.priority else "fcfs"),
         ("--performance-mode", "interactivity"),
         ("--stream-interval", 1),
+        ("--tensor-parallel-size", settings.tensor_parallel if settings.tensor_parallel > 1 else None),
+        ("--data-parallel-size", settings.data_parallel if settings.data_parallel > 1 else None),
         ("--seed", settings.seed),
         ("--otlp-traces-endpoint", settings.otlp_traces_endpoint),
         # A checkpoint's own sampling defaults would change the meaning of `temperature`.

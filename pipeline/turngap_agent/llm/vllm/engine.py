@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 import string
+import zlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -29,6 +30,8 @@ from turngap_agent.weights import pins
 _WARM_UP_TOKENS = 4
 _WARM_UP_REPLIES = 3
 """The first fills the cache with the system prompt, the second finds it there, the third runs as all later ones do."""
+DATA_PARALLEL_RANK = "X-data-parallel-rank"
+"""vLLM's header for the copy of the model that is to answer."""
 _CACHE_READ_AT_TOKEN = 10
 """At this token of each reply the KV cache is read: the first clause is out, so that the reading does not delay first
 audio in the same call, and most of the prompt and reply are in the cache."""
@@ -159,7 +162,7 @@ class VllmChat:
         generated: list[int] = []
         started = False
         n_tokens = 0
-        async with aclosing(self._client.stream(route, body, request.headers, stall_limit_s)) as chunks:
+        async with aclosing(self._client.stream(route, body, self._make_headers(request), stall_limit_s)) as chunks:
             async for chunk in chunks:
                 generated += chunk.token_ids
                 n_tokens += bool(chunk.text or chunk.token_ids)
@@ -176,6 +179,12 @@ class VllmChat:
                 if chunk.usage is not None:
                     self._report(request, chunk.usage, self._prefix.end_request(handle, chunk.usage))
         self._ids.store(request, generated)
+
+    def _make_headers(self, request: Request) -> dict[str, str]:
+        """Return the request's headers, with the copy of the model that the call keeps to where there are several."""
+        copies = self._settings.data_parallel
+        rank = zlib.crc32(request.call_block.encode()) % copies
+        return {**request.headers, DATA_PARALLEL_RANK: str(rank)} if copies > 1 else request.headers
 
     def _report(self, request: Request, usage: Usage, allowed_tokens: int | None) -> None:
         facts = {

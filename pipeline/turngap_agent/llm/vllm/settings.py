@@ -80,6 +80,11 @@ class VllmSettings(LlmSettings):
     max_batched_tokens: int | None = Field(None, ge=16)
     """The most tokens of prompts and replies that one step computes: bounds how long a long prompt holds up others'
     tokens. null: vLLM's own choice, which differs by card."""
+    tensor_parallel: int = Field(1, ge=1, le=64)
+    """Each layer is divided over so many GPUs."""
+    data_parallel: int = Field(1, ge=1, le=64)
+    """So many copies of the model, each on GPUs of its own. A call keeps to one of them, so that its prompts stay in
+    that one's cache."""
     eager: bool = False
     """No compilation and no CUDA graphs: starts sooner, answers later."""
     seed: int = 0
@@ -117,6 +122,11 @@ class VllmSettings(LlmSettings):
         return str(shipped) if "/" not in self.model and (shipped / "config.json").is_file() else self.model
 
     @property
+    def n_gpus(self) -> int:
+        """How many GPUs a server that is started here takes."""
+        return self.tensor_parallel * self.data_parallel
+
+    @property
     def pinned_revision(self) -> str | None:
         """The commit to use; None if the model is not pinned (a folder, another repository)."""
         return self.revision or REVISIONS.get(self.model)
@@ -145,6 +155,11 @@ class VllmSettings(LlmSettings):
 
     def gpu_problem(self, total_mib: float, card: str) -> str | None:
         """A share that cannot hold Gemma's weights."""
+        if self.url is None and self.n_gpus > 1:
+            return (
+                f"llm.tensor_parallel and llm.data_parallel need {self.n_gpus} GPUs, and an agent's engines share one: "
+                "place it with `engine: replicas` and replication.gpus, or start it elsewhere and give llm.url"
+            )
         share_mib, needed_mib = self.gpu_memory_share * total_mib, GEMMA_W4A16_BYTES / MIB
         if self.url is not None or share_mib >= needed_mib or "gemma-3-27b" not in self.model.lower():
             return None
