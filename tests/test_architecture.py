@@ -118,8 +118,12 @@ def test_imports_written_in_strings_exist() -> None:
                 continue
             for module, names in re.findall(r"\bfrom (turngap[\w.]*) import (\w+(?:, \w+)*)", node.value):
                 for name in names.split(", "):
-                    imported_module = importlib.import_module(module)
-                    if not hasattr(imported_module, name):
-                        importlib.import_module(f"{module}.{name}")
+                    try:
+                        imported_module = importlib.import_module(module)
+                        if not hasattr(imported_module, name):
+                            importlib.import_module(f"{module}.{name}")
+                    except ModuleNotFoundError as error:
+                        if error.name != "torch":  # of an extra that is not installed here
+                            raise
                     n_names += 1
     assert n_names > 5
