@@ -12,6 +12,7 @@ from turngap.cli.app import execute
 from turngap.history.page import write_history_page
 from turngap.history.series import read_history
 
+from tests.harness.accessibility import THEMES, find_violations
 from tests.harness.history.builders import invalidate, write_runs
 
 pytestmark = pytest.mark.xdist_group("history-page")
@@ -86,4 +87,15 @@ def test_a_dot_opens_its_report(browser: Any, tmp_path: Path, width: int) -> Non
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     opened.locator(".chart svg:visible a circle").first.click()
     assert opened.title() == "a report"
+    opened.context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium (Debian package chromium)")
+@pytest.mark.parametrize("theme", THEMES)
+def test_everybody_can_use_the_page(browser: Any, tmp_path: Path, theme: str) -> None:
+    """No rule of axe-core is broken."""
+    opened = browser.new_context(color_scheme=theme, viewport={"width": 390, "height": 800}).new_page()
+    opened.goto(write(tmp_path).as_uri())
+    assert find_violations(opened) == []
     opened.context.close()

@@ -14,6 +14,7 @@ from turngap.model.result import RunRecord
 from turngap.model.turn import Outcome, TurnRecord
 
 from tests.harness import report_builders as make
+from tests.harness.accessibility import THEMES, find_violations
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = Path("/usr/bin/chromium")
@@ -177,4 +178,12 @@ def test_readable_without_scripts(browser: Any, page_url: str) -> None:
     assert page.locator(".filters:visible").count() == 0
     assert page.locator("button:visible").count() == 0
     assert page.locator(".verdict .word").inner_text() == "MEASURED"
+    page.context.close()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_everybody_can_use_the_report(browser: Any, page_url: str, theme: str) -> None:
+    """No rule of axe-core is broken, with every part unfolded; on a phone, where the most scrolls."""
+    page, _ = _open(browser, page_url, color_scheme=theme, viewport={"width": 390, "height": 800})
+    assert find_violations(page) == []
     page.context.close()

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turngap.sweeps import charts, page
 
+from tests.harness.accessibility import THEMES, find_violations
 from tests.harness.sweeps.builders import write_sweep
 
 pytestmark = pytest.mark.xdist_group("sweep-page")
@@ -95,4 +96,17 @@ def test_opens_clean(browser: Any, tmp_path: Path, width: int) -> None:
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert opened.locator(".chart svg:visible").count() == opened.locator(".chart").count() == 3
     assert opened.locator(".points tbody tr").count() == 4
+    opened.context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium (Debian package chromium)")
+@pytest.mark.parametrize("theme", THEMES)
+def test_everybody_can_use_the_page(browser: Any, tmp_path: Path, theme: str) -> None:
+    """No rule of axe-core is broken."""
+    path = write_sweep(tmp_path / "sweep")
+    page.write_sweep_page(path, path / "report.html")
+    opened = browser.new_context(color_scheme=theme, viewport={"width": 390, "height": 800}).new_page()
+    opened.goto((path / "report.html").as_uri())
+    assert find_violations(opened) == []
     opened.context.close()
