@@ -84,7 +84,9 @@ class ConsoleProgress:
 
     def show_start(self, turns: int) -> None:
         """Start to count: calls begin, with that many turns to score."""
-        self._turns, self.calls_started = turns, True
+        self._turns, self._done, self.calls_started = turns, 0, True
+        if self._bar is not None:  # of an earlier load: a console has one at a time
+            self._bar.stop()
         if self._console.is_terminal:
             columns = (TextColumn(self._title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
             self._bar = Progress(*columns, TimeElapsedColumn(), console=self._console, auto_refresh=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 from turngap.model.turn import Outcome
 from turngap.progress import ConsoleProgress
@@ -40,3 +41,15 @@ def test_a_bar_in_a_terminal() -> None:
     text = show_progress(terminal=True)
     assert "2/2" in text
     assert "\x1b" in text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_several_loads_are_counted_each_from_the_start(*, terminal: bool) -> None:
+    """A console has one bar at a time; the second load's turns do not go on from the first's."""
+    out = io.StringIO()
+    with ConsoleProgress(Console(file=out, force_terminal=terminal, width=200), "loads") as display:
+        for _ in range(2):
+            display.show_start(2)
+            display.show_turn(builders.turn(0))
+    assert out.getvalue().count("1/2") >= 2
+    assert "2/2" not in out.getvalue()
