@@ -23,9 +23,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from turngap.caller.call import place_call
+from turngap.caller.connection import Connection
 from turngap.caller.priority import describe_priority, raised_priority, short_collections
 from turngap.caller.scheduler import Scheduler
-from turngap.clock import SystemClock
+from turngap.clock import REST_EVERY_NS, REST_NS, SystemClock
 from turngap.model.records import CallEnd, CallRecord, Clip
 from turngap.scenario import PlannedCall, Turn
 
@@ -44,30 +45,36 @@ BARE_BYTES = 343
 
 
 class CountingClock(SystemClock):
-    """The clock of a version that does not count its spinning."""
+    """The product's clock, whatever its version; it counts the turns of the event loop in which nothing was read."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.spun_ns = 0
-        self._shortest_ns = 1_000_000
+        self.idle_ns = 0
+        self.reads = 0
 
     async def sleep_until_ns(self, deadline_ns: int) -> None:
-        """Do as that version does, and count."""
+        """Spin and rest as the product does, and count."""
         while (now_ns := self.now_ns()) < deadline_ns:
-            if self._rest_due_ns <= now_ns < deadline_ns - 50_000:
-                time.sleep(50e-6)  # noqa: ASYNC251
-                self._rest_due_ns = now_ns + 500_000
-                now_ns = self.now_ns()
+            if self._rest_due_ns <= now_ns < deadline_ns - REST_NS:
+                time.sleep(REST_NS / 1e9)  # noqa: ASYNC251
+                self._rest_due_ns = now_ns + REST_EVERY_NS
+                self._rested_ns = now_ns = self.now_ns()
+            reads = self.reads
             await asyncio.sleep(0)
-            turn_ns = self.now_ns() - now_ns
-            self._shortest_ns = min(self._shortest_ns, turn_ns)
-            self.spun_ns += turn_ns if turn_ns < 2 * self._shortest_ns else 0
+            if reads == self.reads:
+                self.idle_ns += self.now_ns() - now_ns
 
 
-def make_clock() -> SystemClock:
-    """Return the product's clock."""
-    clock = SystemClock()
-    return clock if hasattr(clock, "spun_ns") else CountingClock()
+def make_clock() -> CountingClock:
+    """Return a clock that knows of every read of a connection."""
+    clock, handle = CountingClock(), Connection.buffer_updated
+
+    def count_and_handle(connection: Connection, nbytes: int) -> None:
+        clock.reads += 1
+        handle(connection, nbytes)
+
+    Connection.buffer_updated = count_and_handle  # type: ignore[method-assign]
+    return clock
 
 
 async def measure_calls(url: str, calls: int, seconds: float, peer_pid: int) -> dict[str, Any]:
@@ -129,13 +136,13 @@ def percentiles(values: Any) -> dict[str, float]:
     return {name: float(np.percentile(values, share)) for name, share in (("p50", 50), ("p99", 99), ("max", 100))}
 
 
-def read_loads(peer_pid: int, clock: SystemClock) -> dict[str, float]:
+def read_loads(peer_pid: int, clock: CountingClock) -> dict[str, float]:
     """Return seconds of CPU so far: of this process, of the peer, of each core; and of spinning."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     stat = Path(f"/proc/{peer_pid}/stat").read_text().rpartition(")")[2].split()
     loads = {
         "caller": used.ru_utime + used.ru_stime,
-        "spun": getattr(clock, "spun_ns", 0) / 1e9,
+        "spun": clock.idle_ns / 1e9,
         "peer": (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK"),
     }
     for line in Path("/proc/stat").read_text().splitlines():

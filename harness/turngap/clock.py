@@ -20,6 +20,8 @@ BUSY_NS = 4 * NS_PER_MS
 REST_EVERY_NS, REST_NS = NS_PER_MS // 2, 50_000
 """A tenth of the time: the system stops a thread in real time that takes over 95 % of a second, for 50 ms at once
 (sched_rt_runtime_us)."""
+OVERDUE_NS, WORK_A_REST = NS_PER_MS // 2, 15
+"""With work due, a rest is taken so much later, and is as long as the work since the last one divided by the second."""
 EMPTY_TURNS = 2.0
 """A turn of the event loop in which something was done takes longer than so many of the shortest ones."""
 
@@ -48,6 +50,10 @@ class Clock(Protocol):
         """Sleep for that long without spinning: the return may be up to 1 ms late."""
         ...
 
+    def rest(self) -> None:
+        """Give up the processor for a moment if it was kept for long: to be called where there is always work."""
+        ...
+
 
 class SystemClock:
     """The host's monotonic clock; sleeps to `spin_ns` before a deadline, then yields to the loop until it is due.
@@ -58,7 +64,7 @@ class SystemClock:
 
     def __init__(self, spin_ns: int = 2 * NS_PER_MS) -> None:
         self._spin_ns = spin_ns
-        self._rest_due_ns = 0
+        self._rest_due_ns = self._rested_ns = 0
         self._turn_ns = NS_PER_MS
         self.spun_ns = 0
         """The CPU time that was spent on spinning: in turns of the event loop in which nothing else was done."""
@@ -79,9 +85,8 @@ class SystemClock:
         now_ns = time.perf_counter_ns()
         while now_ns < deadline_ns:
             if self._rest_due_ns <= now_ns < deadline_ns - REST_NS:
-                time.sleep(REST_NS / 1e9)  # noqa: ASYNC251  # the loop itself would wait for a whole ms
-                self._rest_due_ns = now_ns + REST_EVERY_NS
-                now_ns = time.perf_counter_ns()
+                self._rest_for_ns(REST_NS)
+                now_ns = self._rested_ns
             await asyncio.sleep(0)
             began_ns, now_ns = now_ns, time.perf_counter_ns()
             self._count_turn(now_ns - began_ns)
@@ -89,7 +94,19 @@ class SystemClock:
     async def sleep_ns(self, duration_ns: int) -> None:
         """An ordinary sleep of the loop."""
         await asyncio.sleep(duration_ns / 1e9)
-        self._rest_due_ns = time.perf_counter_ns() + BUSY_NS
+        self._rested_ns = time.perf_counter_ns()
+        self._rest_due_ns = self._rested_ns + BUSY_NS
+
+    def rest(self) -> None:
+        """Rest if that is overdue: the longer the work since the last rest, the longer."""
+        now_ns = time.perf_counter_ns()
+        if now_ns > self._rest_due_ns + OVERDUE_NS:
+            self._rest_for_ns(min(NS_PER_MS, max(REST_NS, (now_ns - self._rested_ns) // WORK_A_REST)))
+
+    def _rest_for_ns(self, duration_ns: int) -> None:
+        time.sleep(duration_ns / 1e9)  # the loop itself would wait for a whole ms
+        self._rested_ns = time.perf_counter_ns()
+        self._rest_due_ns = self._rested_ns + REST_EVERY_NS
 
     def _count_turn(self, turn_ns: int) -> None:
         """Count a turn of the loop as spinning if it was about as short as the shortest one."""
@@ -124,3 +141,6 @@ class FakeClock:
     async def sleep_ns(self, duration_ns: int) -> None:
         """Jump by the duration."""
         await self.sleep_until_ns(self._now_ns + duration_ns)
+
+    def rest(self) -> None:
+        """Nothing: it takes no time."""

@@ -99,13 +99,15 @@ def find_background(
     is_audible = frames.dbfs > AUDIBLE_DBFS
     if not is_audible.any():
         return None
-    in_quiet = frames.lie_in(quiet)
+    in_quiet, steady = frames.lie_in(quiet), _find_steady(frames, is_audible)
+    if not steady and waiting_ns is None and not (frames.dbfs[in_quiet] > BED_DBFS).any():
+        return None  # as the rest would find out
     voice_dbfs = (
         float(np.partition(frames.dbfs, -VOICE_FRAMES)[-VOICE_FRAMES]) if len(frames.dbfs) > VOICE_FRAMES else 0
     )
     is_voice = frames.dbfs > voice_dbfs - VOICE_OVER_BACKGROUND_DB
     apart = _apart_from(frames, frames.start_ns[is_voice])
-    steady, after_voice = _find_steady(frames, is_audible), np.zeros(len(frames.dbfs), bool)
+    after_voice = np.zeros(len(frames.dbfs), bool)
     for first, beyond in steady:
         begins_ns = int(frames.start_ns[first])
         heard_ns = max((to_ns for _, to_ns in quiet if to_ns <= begins_ns), default=0)

@@ -197,9 +197,9 @@ class Connection(asyncio.BufferedProtocol):
             elif piece is not None:
                 self._protocol.receive_data(piece.data)
                 self._handle_events(piece.refused_bytes)
+                self._flush()
             frames += starts_frame
             self._is_behind = frames == SLICE_FRAMES
-        self._flush()
         assert self._transport is not None
         if self._is_behind:
             if not self._transport.is_closing():

@@ -27,6 +27,7 @@ SUSTAINED_SAMPLES = 240
 """... this much (30 ms) has to be audible too."""
 
 _FULL_SCALE = 32_768.0
+_ONES = np.ones(LEVEL_FRAME_SAMPLES)
 _FLOOR_DBFS = -120.0
 DBM0_OVER_DBFS = 6.22
 """Levels here are RMS re full scale: a square wave of ±32,768 has 0 dBFS, a sine of that peak -3.01. 0 dBm0 is by
@@ -68,8 +69,8 @@ def frame_energies(pcm: Pcm16) -> npt.NDArray[np.float64]:
         samples[: len(pcm)] = pcm
     else:
         samples = pcm.astype(np.float64)
-    frames = samples.reshape(-1, LEVEL_FRAME_SAMPLES)
-    energies: npt.NDArray[np.float64] = np.einsum("ij,ij->i", frames, frames)
+    samples *= samples
+    energies: npt.NDArray[np.float64] = samples.reshape(-1, LEVEL_FRAME_SAMPLES) @ _ONES
     return energies
 
 

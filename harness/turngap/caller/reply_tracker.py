@@ -33,7 +33,9 @@ SCAN_AHEAD_NS, SCAN_BACK_NS = 100 * NS_PER_MS, 120 * NS_PER_MS
 onset needs sound in the 70 ms after it. So a look takes the same time however much the agent has sent."""
 BACKGROUND_EVERY_NS = 500 * NS_PER_MS
 LONG_SOUND_NS = 1_500 * NS_PER_MS
-"""Sound that goes on for longer may be a background that starts after the first reply."""
+"""Sound that goes on for longer may be a background that starts after the first reply, ..."""
+LONG_FRAMES = 6 * LONG_SOUND_NS // 10 // LEVEL_FRAME_NS
+"""... which it does if so many frames in that time, six of ten, are audible."""
 LEAST_CHANGE_DB = 1.0
 """An estimate that differs by less changes nothing."""
 FRAMES_TOUCHED = 3
@@ -59,6 +61,10 @@ class ReplyTracker:
         """Of each message: no frame in it, on whatever grid, has more."""
         self._audible: list[tuple[int, int]] = []
         self._quiet: list[tuple[int, int]] = []
+        self._quiet_state = (0, 0, 0)
+        """What was known when it was found out ..."""
+        self._is_quiet_audible = False
+        """... whether the agent was audible in one of the last two quiet times."""
         self._waits_from_ns: int | None = None
         self._next_look_ns = 0
         self._examined = 0
@@ -169,12 +175,16 @@ class ReplyTracker:
             return False
         if self._waits_from_ns is not None or self.background is not None:
             return True
-        first, beyond = bisect.bisect_left(self._audible, (now_ns - LONG_SOUND_NS, 0)), len(self._audible)
-        goes_on = (beyond - first) * LEVEL_FRAME_NS >= 0.6 * LONG_SOUND_NS
-        return goes_on or any(
-            bisect.bisect_left(self._audible, (from_ns, 0)) < bisect.bisect_left(self._audible, (to_ns, 0))
-            for from_ns, to_ns in self._quiet[-2:]
-        )
+        if len(self._audible) >= LONG_FRAMES and self._audible[-LONG_FRAMES][0] >= now_ns - LONG_SOUND_NS:
+            return True
+        state = (len(self._audible), self.audible_until_ns, len(self._quiet))
+        if state != self._quiet_state:
+            self._quiet_state = state
+            self._is_quiet_audible = any(
+                bisect.bisect_left(self._audible, (from_ns, 0)) < bisect.bisect_left(self._audible, (to_ns, 0))
+                for from_ns, to_ns in self._quiet[-2:]
+            )
+        return self._is_quiet_audible
 
     def _look_for_background(self, now_ns: int) -> None:
         """Estimate the background from what has been played by now; what is audible then is found anew."""

@@ -133,6 +133,7 @@ class Scheduler:
                     heapq.heappush(heap, (timer.deadline_ns, next(self._order), timer))
             now_ns = self._clock.now_ns()
         self._watch(start_ns)
+        self._clock.rest()
         before_ns = self._clock.now_ns()
         await asyncio.sleep(0)
         self._watch(before_ns)

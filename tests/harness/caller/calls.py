@@ -44,6 +44,9 @@ class FastClock:
     async def sleep_ns(self, duration_ns: int) -> None:
         await asyncio.sleep(duration_ns / SPEED / 1e9)
 
+    def rest(self) -> None:
+        """Nothing."""
+
 
 def clip(ms: int = 200) -> Clip:
     pcm = (np.sin(np.arange(ms * 8) / 3) * 6000).astype(np.int16)
