@@ -49,7 +49,7 @@ LONGEST_S = 300.0
 QUICK_S, SECONDS = 2.5, 4.0
 LEAST_SENT = 0.99
 """A trial in which fewer frames were sent is one in which calls ended."""
-PAIR_CALLS, PAIRS = 100, 6
+PAIR_CALLS, PAIRS, WORK_PAIRS = 60, 4, 6
 Trial = dict[str, Any]
 
 
@@ -88,16 +88,25 @@ class Bench:
         return sorted(self.late_ms(calls, 3)[:3])[1] <= bound_ms
 
     def _run(self, options: Sequence[str], source: Path) -> Trial:
-        command = [sys.executable, "-P", str(ROOT / "benchmarks" / "callers_process.py"), "--url", self.url]
-        command += ["--cpu", str(self.cpus[0]), "--peer-pid", str(self.peer_pid), *options]
-        paths = os.pathsep.join(str(source / folder) for folder in ("harness", "pipeline"))
-        done = subprocess.run(
-            command, env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True, check=False
-        )
-        if done.returncode:
-            raise HarnessError(f"a trial failed with exit code {done.returncode}; see the lines above")
-        trial: Trial = json.loads(done.stdout)
-        return trial
+        own = ["--url", self.url, "--cpu", str(self.cpus[0]), "--peer-pid", str(self.peer_pid)]
+        return run_script("callers_process.py", [*own, *options], source)
+
+
+def run_script(script: str, options: Sequence[str], source: Path) -> dict[str, Any]:
+    """Return what a script of this folder prints that runs the version in the folder `source`.
+
+    Raises:
+        HarnessError: it failed.
+    """
+    command = [sys.executable, "-P", str(ROOT / "benchmarks" / script), *options]
+    paths = os.pathsep.join(str(source / folder) for folder in ("harness", "pipeline"))
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        raise HarnessError(f"{script} failed with exit code {done.returncode}; see the lines above")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def p99_ms(trial: Trial) -> float:
@@ -167,23 +176,36 @@ def print_trials(trials: Sequence[Trial], cpus: tuple[int, int], *, as_json: boo
 
 
 def measure_pairs(bench: Bench, other: Path, calls: int) -> tuple[list[Promise], dict[str, Any]]:
-    """Return what a message each way costs in this version and in the other one, in pairs of trials."""
-    costs: dict[str, list[float]] = {"this": [], "other": []}
-    for pair in range(PAIRS):
-        for name in ("this", "other") if pair % 2 else ("other", "this"):
-            trial = bench.try_calls(calls, source=ROOT if name == "this" else other)
-            costs[name].append(trial["shares"]["caller without spinning"] * 1e6 / (calls * 50))
-    ratios = [theirs / ours for ours, theirs in zip(costs["this"], costs["other"], strict=True)]
+    """Return what a message each way costs in this version and in the other one, in pairs."""
+
+    def measure_work(source: Path) -> float:
+        work = run_script("callers_work.py", [], source)
+        return float(work["send_us"] + work["read_us"])
+
+    def measure_cost(source: Path) -> float:
+        return float(bench.try_calls(calls, source=source)["shares"]["caller without spinning"] * 1e6 / (calls * 50))
+
+    rows: list[Promise] = []
+    details: dict[str, Any] = {}
+    for name, measure_one, pairs in (
+        ("the caller's own work for a message each way", measure_work, WORK_PAIRS),
+        (f"with event loop and kernel, {calls} calls", measure_cost, PAIRS),
+    ):
+        costs: dict[str, list[float]] = {"this": [], "other": []}
+        for pair in range(pairs):
+            for which in ("this", "other") if pair % 2 else ("other", "this"):
+                costs[which].append(measure_one(ROOT if which == "this" else other))
+        ratios = [theirs / ours for ours, theirs in zip(costs["this"], costs["other"], strict=True)]
+        ratio, own, theirs = (statistics.median(values) for values in (ratios, costs["this"], costs["other"]))
+        rows.append(
+            Promise(f"{name}, the other version and this one", f"{theirs:.1f} and {own:.1f} µs", own, holds=None)
+        )
+        figure = f"{ratio:.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
+        rows.append(Promise(f"their ratio, {pairs} pairs", figure, ratio, holds=ratio > 1))
+        details[name] = {"us": costs, "ratios": ratios}
     floor = bench.measure_floor(calls)
-    rows = [
-        Promise(f"a message each way, {name} version", f"{statistics.median(costs[key]):.1f} µs", None, holds=None)
-        for name, key in (("this", "this"), ("the other", "other"))
-    ]
-    rows.append(Promise("the same in a bare loop", f"{floor:.1f} µs", floor, holds=None))
-    ratio = statistics.median(ratios)
-    figure = f"{ratio:.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
-    rows.append(Promise(f"the other version takes more, {PAIRS} pairs", figure, ratio, holds=ratio > 1))
-    return rows, {"us": costs, "ratios": ratios, "floor_us": floor}
+    rows.append(Promise("the same messages in a bare loop", f"{floor:.1f} µs", floor, holds=None))
+    return rows, details | {"floor_us": floor}
 
 
 def measure(bench: Bench, *, quick: bool, as_json: bool) -> tuple[list[Promise], dict[str, Any]]:

@@ -69,9 +69,9 @@ def make_clock() -> CountingClock:
     """Return a clock that knows of every read of a connection."""
     clock, handle = CountingClock(), Connection.buffer_updated
 
-    def count_and_handle(connection: Connection, nbytes: int) -> None:
+    def count_and_handle(self: Connection, nbytes: int) -> None:
         clock.reads += 1
-        handle(connection, nbytes)
+        handle(self, nbytes)
 
     Connection.buffer_updated = count_and_handle  # type: ignore[method-assign]
     return clock

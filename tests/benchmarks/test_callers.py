@@ -66,3 +66,10 @@ def test_the_peer_answers_each_message_and_each_utterance() -> None:
         assert trial["answered_share"] == pytest.approx(trial["sent_share"], abs=0.1)
         assert trial["turns"] >= 2
         assert bench.measure_floor(2, 0.1) > 0
+
+
+def test_the_caller_s_work_is_measured_in_a_conversation() -> None:
+    """The script that uses the inside of a call still finds it, and the caller speaks after each reply."""
+    work = callers.run_script("callers_work.py", [], callers.ROOT)
+    assert work["send_us"] > 0 < work["read_us"]
+    assert work["turns"] > 10
