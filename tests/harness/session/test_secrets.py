@@ -44,7 +44,7 @@ def test_a_run_and_all_that_is_made_of_it_keep_secrets_to_themselves(
     assert "ZeroDivisionError" in crash.stderr
     out, errors = capfd.readouterr()
     printed = out + errors + caplog.text + crash.stdout + crash.stderr
-    assert "exported.junit" in printed
+    assert "perceived gap" in printed
     written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert {"run.json", "turns.jsonl", "agent.log", "exported.junit"} <= {path.name for path in written}
     assert any(path.suffix == ".html" for path in written)
