@@ -54,7 +54,7 @@ def test_the_report_has_a_section_of_what_came_back(tmp_path: Path) -> None:
     (section,) = re.findall(r'<section aria-labelledby="h-findings">(.*?)</section>', text, re.DOTALL)
     assert "What came back" in section
     assert section.count("<li>") == 3
-    assert f"{findings[1].text}. <strong>Remedy:</strong> {findings[1].remedy}." in section
+    assert f"{findings[1].text.capitalize()}. <strong>Remedy:</strong> {findings[1].remedy}." in section
     assert "<script>" not in section
     assert "&lt;script&gt;" in section
     plain = make.write_run(tmp_path / "plain", turns)
