@@ -75,7 +75,11 @@ class Search:
         held, beyond = self._held(), self._beyond()
         decision = next((step.decision for step in reversed(self.steps) if step.calls == beyond), None)
         error = min(1.0, self.level * len({step.calls for step in self.steps if step.decision is not Decision.INVALID}))
-        most = f"{budget} is shown to hold with {plural(held, 'call')} at once" if held else f"no load holds {budget}"
+        most = (
+            f"{budget} is shown to hold with {plural(held, 'call')} at once"
+            if held
+            else f"no load is shown to hold {budget}"
+        )
         if beyond is None:
             rest = f", the highest load of this search ({self.ceiling})" if held else ""
         else:

@@ -37,7 +37,12 @@ def describe_result(record: CapacityRecord) -> str:
     if record.answer is None and record.judged and record.budget is not None:
         most = max((point.load for point in held), default=None)
         name = record.budget.name
-        parts.insert(0, f"{name} holds up to {most:g} {unit}." if most is not None else f"No load holds {name}.")
+        parts.insert(
+            0,
+            f"{name} is shown to hold up to {most:g} {unit}."
+            if most is not None
+            else f"No load is shown to hold {name}.",
+        )
     parts += [_describe_invalid(point) for point in record.points if not point.is_valid]
     if not parts and record.points:
         last = record.points[-1]

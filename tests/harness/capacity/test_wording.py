@@ -18,7 +18,8 @@ def test_the_highest_load_that_holds_comes_first() -> None:
         point(8, decision=Decision.INVALID, caller=caller(valid=False, reasons=("it was late",))),
     )
     assert describe_result(made) == (
-        "edge500 holds up to 2 calls at once. The knee lies between 2 and 4 calls at once; at 2 p95 is 450 ms. "
+        "edge500 is shown to hold up to 2 calls at once. The knee lies between 2 and 4 calls at once; at 2 p95 is "
+        "450 ms. "
         "8 calls at once: INVALID, it was late."
     )
 
@@ -29,7 +30,7 @@ def test_without_a_budget_or_a_knee_the_figures_are_told() -> None:
     assert describe_result(record(point(3), **plain)) == "3 calls at once: p95 450 ms of 60 turns."
     assert describe_result(record(point(1), point(2), **plain)) == "No knee up to 2 calls at once: p95 450 ms."
     assert describe_result(record(**plain)) == "Nothing was measured."
-    assert describe_result(record(point(1, decision=Decision.NOT_SHOWN))) == "No load holds edge500."
+    assert describe_result(record(point(1, decision=Decision.NOT_SHOWN))) == "No load is shown to hold edge500."
 
 
 def test_why_higher_loads_are_not_tried() -> None:
