@@ -160,7 +160,10 @@ def write_trace(options: StageRequest, folder: Path, profile: str) -> None:
 def _environment(trace_folder: str | None) -> dict[str, str]:
     """Return the environment of the stage's process: it writes a trace into the folder that is named there."""
     own = {name: value for name, value in os.environ.items() if name != tracing.OUTPUT_FOLDER}
-    return own if trace_folder is None else {**own, tracing.OUTPUT_FOLDER: trace_folder}
+    if trace_folder is None:
+        return own
+    # The library under torch's profiler prints errors of its own where there is no GPU; 99 is over all its levels.
+    return {"KINETO_LOG_LEVEL": "99", **own, tracing.OUTPUT_FOLDER: trace_folder}
 
 
 def make_inputs(clips: Corpus, profile: Profile, most: int) -> dict[str, Any]:
