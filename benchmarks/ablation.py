@@ -1,6 +1,6 @@
 """Measures what each part of the fast answer contributes: 60 utterances of the gate's corpus, one more part per step.
 
-    python -m benchmarks.ablation [--turns 60] [--silence-ms 416] [--json]                       about 30 minutes
+    python -m benchmarks.ablation [--turns 60] [--silence-ms 416] [--last N] [--json]            about 50 minutes
     python -m benchmarks.ablation --sweep results/SWEEP-ID                                       reads a finished one
 
 The steps are interleaved. Before the last step a turn ends by silence only, first that of the voice detector, then
@@ -23,6 +23,8 @@ TURNS = 60
 FULL_WINDOW = "stt.window=full"
 NO_EARLY_PHRASE = "llm.early_phrase=false"
 NO_PHRASES = "tts.phrases=[]"
+NO_DRAFTS = "llm.draft_tokens=0"
+NOT_EARLY = "endpointing.early_ms_per_s=0"
 SMART_TURN_ALONE = (
     "endpointing.model={engine: smart_turn}",
     "endpointing.cut_off_rate=null",
@@ -35,13 +37,13 @@ NO_TURN_MODEL = "endpointing.model=null"
 
 def steps(silence_ms: int) -> dict[str, tuple[str, ...]]:
     """Return the steps by name, each with its changes of the profile."""
-    silence = ("endpointing.policy=silence", f"endpointing.min_silence_ms={silence_ms}", NO_EARLY_PHRASE, NO_PHRASES)
+    before = (NO_EARLY_PHRASE, NO_PHRASES, NO_DRAFTS, NOT_EARLY)
+    silence = ("endpointing.policy=silence", f"endpointing.min_silence_ms={silence_ms}", *before)
     ahead = (
         "endpointing.policy=speculative",
         NO_TURN_MODEL,
         "endpointing.drop_db=null",
-        NO_EARLY_PHRASE,
-        NO_PHRASES,
+        *before,
         f"endpointing.min_silence_ms={silence_ms}",
         f"endpointing.max_silence_ms={2 * silence_ms}",
     )
@@ -51,10 +53,13 @@ def steps(silence_ms: int) -> dict[str, tuple[str, ...]]:
         "+ transcription before the end": (*ahead, "endpointing.speculate=transcription"),
         "+ speculative generation": (*ahead, "endpointing.speculate=generation"),
         "+ speculative synthesis": (*ahead, "endpointing.speculate=synthesis"),
-        "+ quiet taken for silence at once": (*SPECULATIVE, NO_TURN_MODEL, NO_EARLY_PHRASE, NO_PHRASES),
-        "+ first clause up to a phrase": (*SPECULATIVE, NO_TURN_MODEL, NO_PHRASES),
-        "+ common first clauses kept as audio": (*SPECULATIVE, NO_TURN_MODEL),
+        "+ quiet taken for silence at once": (*SPECULATIVE, NO_TURN_MODEL, *before),
+        "+ first clause up to a phrase": (*SPECULATIVE, NO_TURN_MODEL, *before[1:]),
+        "+ common first clauses kept as audio": (*SPECULATIVE, NO_TURN_MODEL, *before[2:]),
+        "+ drafted tokens": (*SPECULATIVE, NO_TURN_MODEL, *before[3:]),
+        "+ sooner after long turns": (*SPECULATIVE, NO_TURN_MODEL),
         "+ Smart Turn": (*SPECULATIVE, *SMART_TURN_ALONE),
+        "the words in its place": (),
     }
 
 
@@ -84,8 +89,10 @@ def main() -> int:
     """Print the tables; return 1 if the run of a step is incomplete or INVALID."""
     parser = add_sweep_options(make_parser(__doc__))
     parser.add_argument("--silence-ms", type=int, default=SILENCE_MS, help="silence that ends a turn before Smart Turn")
+    parser.add_argument("--last", type=int, default=0, metavar="N", help="only the last N steps (default: all)")
     options = parser.parse_args()
-    settings = measure_settings("gate", steps(options.silence_ms), options, TURNS)
+    chosen = dict(list(steps(options.silence_ms).items())[-options.last :])
+    settings = measure_settings("gate", chosen, options, TURNS)
     columns = (
         "step",
         "turns",

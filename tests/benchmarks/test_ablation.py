@@ -1,4 +1,4 @@
-"""The steps of the ablation: each differs from the one before, and the last two are what the profile ships."""
+"""The steps of the ablation: each differs from the one before, and the last is what the profile ships."""
 
 from __future__ import annotations
 

@@ -10,6 +10,10 @@ from turngap_agent.endpointing.waiting import silence_ms
 from turngap_agent.profile.sections import EndpointingSettings
 from turngap_agent.telephony import SAMPLE_RATE
 
+SHORT_TURN_S = 2.0
+"""Up to this length `provisional_ms` leaves the time that the work takes."""
+SOONEST_WORK_MS = 64
+"""Less silence is found inside words; `provisional_ms` may be less all the same."""
 GRACE_MS = 160
 """Sounds in a pause may be the caller going on softly, or line noise: confirming the end takes this much longer."""
 
@@ -56,7 +60,7 @@ class SpeculativeEndpointer:
     """
 
     def __init__(self, settings: EndpointingSettings) -> None:
-        self._provisional = samples(settings.provisional_ms)
+        self._provisional_ms, self._early_ms_per_s = settings.provisional_ms, settings.early_ms_per_s
         self._noise = samples(settings.noise_ms)
         self._has_model = settings.model is not None
         self._confirmation = Confirmation(settings)
@@ -73,7 +77,9 @@ class SpeculativeEndpointer:
         spoke_until = utterance.last_speech
         events = [utterance.event(EventKind.SPEECH_STARTED)] if utterance.push(voicing) else []
         if self._provisional_at is not None and utterance.voiced:
-            self._own_pauses_ms.append((utterance.now - spoke_until) * 1000 / SAMPLE_RATE)
+            pause_ms = (utterance.now - spoke_until) * 1000 / SAMPLE_RATE
+            if pause_ms >= self._provisional_ms:
+                self._own_pauses_ms.append(pause_ms)
             self._provisional_at = self._completeness = None
             events.append(utterance.event(EventKind.RESUMED))
         if not utterance.began:
@@ -81,7 +87,7 @@ class SpeculativeEndpointer:
         if self._provisional_at is None and utterance.too_long:
             events.append(utterance.event(EventKind.PROVISIONAL_END))
         elif self._provisional_at is None and (
-            max(self._silence_samples, utterance.faint_samples) >= self._provisional
+            max(self._silence_samples, utterance.faint_samples) >= self._needed_for_work
         ):
             self._provisional_at = utterance.now
             events.append(utterance.event(EventKind.PROVISIONAL_END))
@@ -95,6 +101,13 @@ class SpeculativeEndpointer:
             return []
         self._completeness = probability
         return self._confirm()
+
+    @property
+    def _needed_for_work(self) -> int:
+        """The silence at which work starts, samples: less after a long turn, since its transcription takes longer."""
+        over_s = max(0.0, self._utterance.length_samples / SAMPLE_RATE - SHORT_TURN_S)
+        soonest_ms = min(SOONEST_WORK_MS, self._provisional_ms)
+        return samples(max(soonest_ms, self._provisional_ms - self._early_ms_per_s * over_s))
 
     @property
     def _silence_samples(self) -> int:

@@ -177,6 +177,11 @@ class Utterance:
         return samples(_HIDDEN_MS_PER_DB * min(_MOST_HIDDEN_DB, max(0.0, over_db)))
 
     @property
+    def length_samples(self) -> int:
+        """From where the utterance began to its last speech, pauses included; 0 outside an utterance."""
+        return self.last_speech - self._run_start if self.began and self._run_start is not None else 0
+
+    @property
     def too_long(self) -> bool:
         """Whether the utterance has reached `max_turn_ms`."""
         begun = self._run_start if self.began else None

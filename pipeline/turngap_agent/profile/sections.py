@@ -39,6 +39,9 @@ class EndpointingSettings(FrozenModel):
     """The last stage that `speculative` runs before the end is certain; later stages wait for the confirmation."""
     provisional_ms: int = Field(96, ge=32, le=1000)
     """The short silence at which the turn model judges the turn, and `speculative` begins to work."""
+    early_ms_per_s: float = Field(0.0, ge=0, le=500)
+    """On a long turn that is sooner, as its transcription takes longer: by so much for each second over two, but at 64
+    ms of silence or `provisional_ms` at the soonest."""
     threshold: float = Field(0.9, gt=0, le=1)
     """From this probability on a turn sounds complete."""
     doubt: float = Field(0.5, ge=0, lt=1)

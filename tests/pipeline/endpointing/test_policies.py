@@ -67,6 +67,20 @@ def test_work_begins_at_the_first_short_silence() -> None:
 
 
 @pytest.mark.parametrize(
+    ("speech_windows", "provisional_ms", "after"),
+    [(31, 192, 6), (62, 192, 6), (125, 192, 4), (250, 192, 2), (250, 32, 1), (125, 96, 2)],
+)
+def test_work_on_a_long_turn_begins_sooner(speech_windows: int, provisional_ms: int, after: int) -> None:
+    """By 40 ms for each second over two, at 64 ms or `provisional_ms` at the soonest."""
+    settings = SETTINGS.model_copy(
+        update={"provisional_ms": provisional_ms, "early_ms_per_s": 40.0, "max_turn_ms": 30_000}
+    )
+    events = run([SPEECH] * speech_windows + [SILENCE] * 12, settings=settings)
+    (provisional,) = (event for event in events if event.kind is PROVISIONAL)
+    assert provisional.at_sample == (speech_windows + after) * WINDOW
+
+
+@pytest.mark.parametrize(
     ("completeness", "windows", "by"),
     [
         (1.0, 20, ConfirmedBy.SMART_TURN),

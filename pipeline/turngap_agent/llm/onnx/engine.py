@@ -12,15 +12,13 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-from tokenizers import Tokenizer
 
 from turngap_agent import parts, tracing, weights, worker
 from turngap_agent.errors import EngineError, one_line
 from turngap_agent.llm import Request
 from turngap_agent.llm.onnx.decoder import F32, Context, Decoder, TokenChoice, common_length
-from turngap_agent.llm.onnx.reply_text import TokenText
+from turngap_agent.llm.onnx.drafts import find_draft
+from turngap_agent.llm.onnx.reply_text import TokenText, load_tokenizer
 from turngap_agent.llm.onnx.sentence_ends import STOPS, SentenceEnds
 from turngap_agent.llm.onnx.settings import OnnxSettings
 from turngap_agent.llm.templates import CHATML_END, TEMPLATES
@@ -57,7 +55,7 @@ class OnnxChat:
         """
         folder = weights.get(settings.model)
         self._settings = settings
-        self._tokenizer = _load_tokenizer(folder / "tokenizer.json")
+        self._tokenizer = load_tokenizer(folder / "tokenizer.json")
         self._template = TEMPLATES[settings.template]
         self._system = self._encode(self._template.format_shared(settings.system_prompt))
         self._ends = self._end_ids()
@@ -196,13 +194,20 @@ class OnnxChat:
             else:
                 logits = self._read_and_compute(call.context, request, ids, kept, emit)
         prefill_s, decode_s = time.perf_counter() - start_s, 0.0
-        while (token := self._choose(choice, logits)) not in self._ends and text.push(token):
+        rows, draft = [logits], list[int]()
+        while (token := self._choose(choice, rows[0])) not in self._ends and text.push(token):
             ids.append(token)
-            if len(ids) - n_prompt == max_tokens:
+            left = n_prompt + max_tokens - len(ids)
+            if not left:
                 break
+            if draft[:1] == [token]:  # the pass before has the logits after it already
+                del rows[0], draft[0]
+                continue
             step_s = time.perf_counter()
             with parts.part("decode"):
-                logits = self._compute_logits(call.context, ids, len(ids) - 1)
+                draft = find_draft(ids, min(self._settings.draft_tokens, left - 1), self._ends)
+                lengths = range(len(ids), len(ids) + len(draft) + 1)
+                rows = list(self._compute_rows(call.context, ids + draft, len(ids) - 1, lengths))
             decode_s += time.perf_counter() - step_s
         return {
             tracing.LLM_QUEUE_MS: (start_s - requested_s) * 1e3,
@@ -281,13 +286,3 @@ class OnnxChat:
         if self._settings.template == "dialogue":
             ends |= {token for token in vocabulary if token.startswith(_LINE_BREAK)}
         return frozenset(vocabulary[token] for token in ends if token in vocabulary)
-
-
-def _load_tokenizer(file: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_file(str(file))
-    except Exception as error:  # the library has no narrower class
-        raise EngineError(
-            f"llm: {file}: the tokenizer cannot be read ({one_line(error, 200)}); correct llm.model, or fetch the one "
-            "that ships: python -m turngap_agent weights pull"
-        ) from error

@@ -34,6 +34,9 @@ class OnnxSettings(LlmSettings, CoreSettings):
     min_tokens: int = Field(0, ge=0, le=512)
     """The shortest reply, for measurements that need an agent that talks for a while."""
     repetition_penalty: float = Field(1.1, ge=1, le=2)
+    draft_tokens: int = Field(3, ge=0, le=16)
+    """Where the reply's last tokens stood in the conversation before, so many that followed them there are checked in
+    the pass that computes the next one, and kept as far as the model chooses them. 0: one token a pass."""
 
     def build(self) -> LoadedEngine:
         """Load the model."""

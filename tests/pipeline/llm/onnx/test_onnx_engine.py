@@ -24,6 +24,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from turngap_agent import tracing
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import GeneratesOnDemand, Message, ReadsAhead, Request
+from turngap_agent.llm.onnx import engine as engine_module
 from turngap_agent.llm.onnx.engine import OnnxChat
 from turngap_agent.llm.onnx.reply_text import TokenText
 from turngap_agent.llm.onnx.settings import OnnxSettings
@@ -166,6 +167,53 @@ def test_no_words_are_no_sentence(chat: OnnxChat, words: str) -> None:
     read: list[float] = []
     run_requests(chat, request(words, set_sentence_end=read.append))
     assert read == [0.0]
+
+
+def run_with_draft(
+    chat: OnnxChat, monkeypatch: pytest.MonkeyPatch, guess: Callable[[int], list[int]]
+) -> tuple[str, list[int]]:
+    """Return a reply of drafts, and the tokens of each run; `guess` takes how many tokens the reply has."""
+    asked = request("hello lo", "A")
+    n_prompt = len(chat._prompt(asked, 0))
+    monkeypatch.setattr(engine_module, "find_draft", lambda ids, most, _: guess(len(ids) - n_prompt)[:most])
+    steps = record_runs(chat)
+    ((text, _),) = run_requests(chat, asked)
+    return text, steps
+
+
+@pytest.fixture
+def plain(model: Path) -> tuple[str, list[int]]:
+    """A reply of one token a pass, and its tokens."""
+    engine = OnnxChat(settings(model, draft_tokens=0))
+    asyncio.run(engine.warm_up())
+    n_prompt = len(engine._prompt(request("hello lo", "A"), 0))
+    steps = record_runs(engine)
+    ((text, _),) = run_requests(engine, request("hello lo", "A"))
+    tokens = next(call.context.ids[n_prompt:] for call in engine._calls if call.block == "call A")
+    asyncio.run(engine.close())
+    assert len(steps) == len(tokens) + 1 == TOKENS_PER_REPLY
+    return text, tokens
+
+
+def test_a_right_draft_saves_passes(
+    chat: OnnxChat, plain: tuple[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reply is the same, of three passes in place of six."""
+    text, tokens = plain
+    drafted, steps = run_with_draft(chat, monkeypatch, lambda said: tokens[said:])
+    assert (drafted, len(steps)) == (text, 3)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_a_wrong_draft_changes_nothing(
+    chat: OnnxChat, plain: tuple[str, list[int]], monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    """What follows its first wrong token is computed again; the next request of the call finds what was said."""
+    text, tokens = plain
+    drafted, _ = run_with_draft(chat, monkeypatch, lambda said: [*tokens[said : said + kept], 77, 77, 77])
+    assert drafted == text
+    monkeypatch.undo()
+    assert run_requests(chat, request("hello lo", "A"))[0][0] == text
 
 
 def test_alternating_calls_get_the_replies_they_get_alone(model: Path, chat: OnnxChat) -> None:
