@@ -6,7 +6,9 @@ import asyncio
 
 import numpy as np
 import pytest
+from turngap_agent import profile
 from turngap_agent.endpointing import Pause
+from turngap_agent.endpointing.policies import Confirmation
 from turngap_agent.endpointing.words_and_melody.engine import WordsAndMelody
 from turngap_agent.endpointing.words_and_melody.features import load_model, log_odds, read_features
 from turngap_agent.endpointing.words_and_melody.settings import WordsAndMelodySettings
@@ -45,8 +47,8 @@ def test_of_few_words_the_language_models_probability_says_nothing(words: str) -
 
 
 def test_without_words_the_turn_is_not_over() -> None:
-    """Nothing was understood, so nothing could be answered."""
-    assert judge(make(), pause("", None)) == 0.0
+    """Nothing was understood, so it is as open as words can make it."""
+    assert judge(make(), pause("", None)) == judge(make(), pause("a room for two people", 0.0)) < 0.3
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,13 @@ def test_without_words_the_turn_is_not_over() -> None:
         ("Good. Do you have a reference number?", "yes", 0.0, 1.0),
         ("How may I help you?", "yes hello", 0.0, 0.0),
         ("", "yes", 0.0, 0.0),
+        ("okay what is your phone number", "seven one five", 1.0, 0.0),  # a transcript without marks
+        ("thank you i have your number how can i help you today", "a room", 0.0, 0.0),
+        ("i have your number", "thank you", 0.0, 0.0),
+        ("", "the code is 7, 0", 1.0, 0.0),  # digits that go on
+        ("", "715-139", 1.0, 0.0),
+        ("", "room 12", 0.0, 0.0),
+        ("", "7 rooms", 0.0, 0.0),
     ],
 )
 def test_the_agents_question_says_what_to_expect(
@@ -79,6 +88,23 @@ def test_the_question_moves_the_probability_the_right_way() -> None:
     plain = judge(model, pause("four one five"))
     assert judge(model, pause("four one five", question="What is your number?")) < plain
     assert judge(model, pause("yes", question="Is that right?")) > judge(model, pause("yes"))
+
+
+def needed_ms(words: str, sentence_end: float, question: str = "") -> float:
+    """The silence that profile `cpu` waits for."""
+    settings = profile.load("cpu").endpointing
+    probability = judge(make(), pause(words, sentence_end, question))
+    return Confirmation(settings).needed_samples(probability) / 8
+
+
+def test_only_more_than_an_open_sentence_is_waited_for_long() -> None:
+    """Half a second where the words as such are open; longer in a number."""
+    assert needed_ms("a room for two people", 0.9) == 416
+    assert 500 < needed_ms("a room for two people", 0.0) < 560
+    assert needed_ms("my number is 715 139", 0.0) > 750
+    assert needed_ms("seven one five", 0.5, "What is your phone number?") > 600
+    assert needed_ms("a room for two and", 0.0) == needed_ms("a room for two people", 0.0) == needed_ms("", 0.0)
+    assert needed_ms("a room for two people", 0.0, "What is your phone number?") > 750
 
 
 def test_what_is_not_known_moves_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,12 @@ SHIPPED = Path(__file__).parent / "coefficients.yaml"
 _SOFT = 0.01
 """Keeps the log odds of a probability near 0 or 1 within ±4.6: a model's own last per mille says nothing."""
 _WORDS = re.compile(r"[a-z']+|\d+")
+_LEAST_READING = -0.78
+"""Log odds. Of spontaneous sentences that are over many sound open to a small model, some end with an open word: how
+the words read asks for half a second of silence at most. What the agent has asked for, and digits, may ask for more."""
+_ASKED_WORDS = 8
+"""Of an agent's words without any mark, as a transcript has them, so many of the last are taken for its question."""
+_ASKING = frozenset({"what", "which", "when", "where", "who", "whose", "how"})
 _FEW_WORDS = 3
 """Of so few words the language model's probability says nothing: "Thursday" is as often an answer as a beginning."""
 
@@ -31,7 +38,8 @@ class Features:
     open_word: float
     """1 if the last word asks for another one: an article, a conjunction, a preposition, a filler."""
     dictated: float
-    """1 if the agent has asked for something that is given piece by piece: a number, a spelling, an address."""
+    """1 if the agent has asked for what is given piece by piece (a number, a spelling, an address), or if the words end
+    in two groups of digits."""
     short_answer: float
     """1 if the agent has asked a question for yes or no, and the caller's words begin with such an answer."""
 
@@ -50,9 +58,8 @@ class Coefficients(FrozenModel):
         """Return the probability, 0-1, that the turn is over."""
         odds = (
             self.constant
-            + self.sentence * features.sentence
+            + max(_LEAST_READING, self.sentence * features.sentence + self.open_word * features.open_word)
             + self.melody * features.melody
-            + self.open_word * features.open_word
             + self.dictated * features.dictated
             + self.short_answer * features.short_answer
         )
@@ -91,8 +98,7 @@ def load_model(path: Path = SHIPPED) -> FittedModel:
 def read_features(pause: Pause, model: FittedModel, melody: float | None = None) -> Features:
     """Return the features of a pause; `melody` is the probability, 0-1, that it sounds complete, None if unheard."""
     words = _WORDS.findall(pause.words.lower())
-    asked = " ".join(_WORDS.findall(re.split(r"[.!?]", pause.question.strip().rstrip(".!? ").lower())[-1]))
-    asks = pause.question.rstrip().endswith("?")
+    asked, asks = _read_question(pause.question)
     yes_no = asked.startswith(model.yes_no_openings) and asks
     request = asks or bool(model.request_words.intersection(asked.split()))
     dictated = request and bool(model.dictated_words.intersection(asked.split()))
@@ -101,11 +107,30 @@ def read_features(pause: Pause, model: FittedModel, melody: float | None = None)
         sentence=0.0 if sentence is None else log_odds(sentence),
         melody=0.0 if melody is None else log_odds(melody),
         open_word=float(bool(words) and words[-1] in model.open_words),
-        dictated=float(dictated and not yes_no),
+        dictated=float((dictated and not yes_no) or _ends_in_digits(words)),
         short_answer=float(yes_no and bool(words) and words[0] in model.yes_no_answers),
     )
+
+
+def _ends_in_digits(words: Sequence[str]) -> bool:
+    return len(words) > 1 and words[-1].isdigit() and words[-2].isdigit()
+
+
+def _read_question(said: str) -> tuple[str, bool]:
+    """Return the agent's last sentence in lower case, and whether it asks."""
+    text = said.strip()
+    last = _WORDS.findall(re.split(r"[.!?]", text.rstrip(".!? ").lower())[-1])
+    if re.search(r"[.!?]", text):
+        return " ".join(last), text.endswith("?")
+    tail = last[-_ASKED_WORDS:]
+    start = next((at for at, word in enumerate(tail) if word in _ASKING), None)
+    return " ".join(tail if start is None else tail[start:]), start is not None
 
 
 def log_odds(probability: float) -> float:
     """Return the logarithm of p / (1 - p), for p from 0 to 1 both included."""
     return math.log((probability + _SOFT) / (1 - probability + _SOFT))
+
+
+NOTHING_READ = Features(sentence=log_odds(0.0), melody=0.0, open_word=0.0, dictated=0.0, short_answer=0.0)
+"""A pause whose words are none."""
