@@ -47,8 +47,9 @@ def test_of_few_words_the_language_models_probability_says_nothing(words: str) -
 
 
 def test_without_words_the_turn_is_not_over() -> None:
-    """Nothing was understood, so it is as open as words can make it."""
-    assert judge(make(), pause("", None)) == judge(make(), pause("a room for two people", 0.0)) < 0.3
+    """Nothing was understood, so nothing could be answered."""
+    assert judge(make(), pause("", None)) == 0.0
+    assert needed_ms("", 0.0) == 960
 
 
 @pytest.mark.parametrize(
@@ -98,12 +99,12 @@ def needed_ms(words: str, sentence_end: float, question: str = "") -> float:
 
 
 def test_only_more_than_an_open_sentence_is_waited_for_long() -> None:
-    """Half a second where the words as such are open; longer in a number."""
+    """Half a second where the language model alone doubts the end; longer in a number, or after "and"."""
     assert needed_ms("a room for two people", 0.9) == 416
     assert 500 < needed_ms("a room for two people", 0.0) < 560
     assert needed_ms("my number is 715 139", 0.0) > 750
     assert needed_ms("seven one five", 0.5, "What is your phone number?") > 600
-    assert needed_ms("a room for two and", 0.0) == needed_ms("a room for two people", 0.0) == needed_ms("", 0.0)
+    assert 750 < needed_ms("a room for two and", 0.0) <= 960
     assert needed_ms("a room for two people", 0.0, "What is your phone number?") > 750
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from turngap_agent import parts
 from turngap_agent.endpointing import AudioF32, Pause, TurnModel
-from turngap_agent.endpointing.words_and_melody.features import NOTHING_READ, SHIPPED, load_model, read_features
+from turngap_agent.endpointing.words_and_melody.features import SHIPPED, load_model, read_features
 
 if TYPE_CHECKING:
     from turngap_agent.endpointing.words_and_melody.settings import WordsAndMelodySettings
@@ -44,14 +44,13 @@ class WordsAndMelody:
             await self._melody.warm_up()
 
     async def judge(self, pause: Pause) -> float:
-        """Return the probability, 0-1, that the caller is done; without words that of a
-        sentence which surely goes on.
+        """Return the probability, 0-1, that the caller is done; 0 where no words were recognised.
 
         Raises:
             EngineError: the melody's model failed.
         """
         if not pause.words.strip():
-            return self._model.words.probability(NOTHING_READ)
+            return 0.0
         melody = await self._melody.completeness(pause.audio) if self._melody is not None else None
         with parts.part("words"):
             weights = self._model.words if melody is None else self._model.words_and_melody

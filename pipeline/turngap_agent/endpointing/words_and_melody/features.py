@@ -18,8 +18,9 @@ _SOFT = 0.01
 """Keeps the log odds of a probability near 0 or 1 within ±4.6: a model's own last per mille says nothing."""
 _WORDS = re.compile(r"[a-z']+|\d+")
 _LEAST_READING = -0.78
-"""Log odds. Of spontaneous sentences that are over many sound open to a small model, some end with an open word: how
-the words read asks for half a second of silence at most. What the agent has asked for, and digits, may ask for more."""
+"""Log odds. Of spontaneous sentences that are over many sound open to a small model, so its reading alone asks for
+half a second of silence at most. A last word that asks for another one, digits and the agent's question may ask for
+more."""
 _ASKED_WORDS = 8
 """Of an agent's words without any mark, as a transcript has them, so many of the last are taken for its question."""
 _ASKING = frozenset({"what", "which", "when", "where", "who", "whose", "how"})
@@ -58,8 +59,9 @@ class Coefficients(FrozenModel):
         """Return the probability, 0-1, that the turn is over."""
         odds = (
             self.constant
-            + max(_LEAST_READING, self.sentence * features.sentence + self.open_word * features.open_word)
+            + max(_LEAST_READING, self.sentence * features.sentence)
             + self.melody * features.melody
+            + self.open_word * features.open_word
             + self.dictated * features.dictated
             + self.short_answer * features.short_answer
         )
@@ -130,7 +132,3 @@ def _read_question(said: str) -> tuple[str, bool]:
 def log_odds(probability: float) -> float:
     """Return the logarithm of p / (1 - p), for p from 0 to 1 both included."""
     return math.log((probability + _SOFT) / (1 - probability + _SOFT))
-
-
-NOTHING_READ = Features(sentence=log_odds(0.0), melody=0.0, open_word=0.0, dictated=0.0, short_answer=0.0)
-"""A pause whose words are none."""
