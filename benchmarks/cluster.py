@@ -54,6 +54,7 @@ def three_nodes() -> Iterator[Any]:
         UsageError: Ray is not installed.
     """
     os.environ[ray_cluster.NICENESS] = "0"
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
     ray_cluster.import_ray()
     from ray.cluster_utils import Cluster
 

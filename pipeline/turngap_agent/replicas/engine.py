@@ -63,9 +63,8 @@ class ReplicatedEngine:
         )(EngineReplica)
         try:
             application = deployment.bind(pickle.dumps(settings))
-            self._handle: Any = serve.run(
-                application, name=self._name, route_prefix=None, blocking=False, _blocking=False
-            )
+            target = serve.RunTarget(target=application, name=self._name, route_prefix=None)
+            self._handle: Any = serve.run_many([target], wait_for_applications_running=False)[0]
             self._wait_ready()
             answer = self._handle.describe.remote().result(timeout_s=replication.ready_within_s)
         except Exception as error:  # whatever Ray raises, the replicas are not there

@@ -49,8 +49,8 @@ class _Replicated(EngineSettings):
         return Placement.REMOTE
 
     def pinned_weights(self) -> str | None:
-        """None of this machine: each replica's node fetches them."""
-        return None
+        """Those of the replicated engine, which each replica's node needs."""
+        return self.of.pinned_weights()
 
     def build(self) -> LoadedEngine:
         """Place the replicas and wait until they are warm."""

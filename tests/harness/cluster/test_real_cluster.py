@@ -48,6 +48,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # a busy machine starts a node in minutes
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     for _ in range(NODES - 1):
         cluster.add_node(num_cpus=2)

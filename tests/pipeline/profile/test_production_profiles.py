@@ -1,4 +1,4 @@
-"""The profiles `a100` and `h200`: whole production settings as data, from pinned models."""
+"""The profiles `a100`, `h200` and `cluster`: whole production settings as data, from pinned models."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ PRODUCTION = sorted({"a100", "h200", *PRICED})
 pytestmark = pytest.mark.parametrize("name", PRODUCTION)
 
 
+def unwrap(settings: Any) -> tuple[Any, int]:
+    """The engine itself, and how many replicas there are of it."""
+    return (settings.of, settings.replication.number) if settings.engine == "replicas" else (settings, 1)
+
+
 def test_every_model_is_pinned(name: str) -> None:
     """Everything such a profile uses is pinned."""
     assert [pin.name for pin in pins.of_profile(name)] == [
@@ -32,6 +37,7 @@ def test_the_settings_that_decide_time_and_memory_are_written_out(name: str) -> 
     """Number formats, shares, context, and calls are the profile's own, not a default that may change."""
     loaded = profile.load(name)
     written: dict[str, Any] = loaded.model_dump(exclude_unset=True)
+    written = {name: value.get("of", value) if isinstance(value, dict) else value for name, value in written.items()}
     assert {"device", "compute_type", "window"} <= set(written["stt"])
     assert {"dtype", "gpu_memory_share", "max_context", "max_sequences", "max_tokens"} <= set(written["llm"])
     assert {"device", "dtype", "mode", "slots", "context_positions"} <= set(written["tts"])
@@ -55,17 +61,18 @@ def test_no_pause_of_400_ms_is_taken_for_the_end(name: str) -> None:
 def test_a_call_has_a_slot_to_be_spoken_to(name: str) -> None:
     """The synthesiser and the language model take on as many as the agent does."""
     loaded = profile.load(name)
-    assert isinstance(loaded.tts, CsmSettings)
-    assert isinstance(loaded.llm, VllmSettings)
-    assert loaded.tts.slots >= loaded.limits.simultaneous_calls
-    assert loaded.llm.max_sequences >= loaded.limits.simultaneous_calls
+    (tts, speakers), (llm, models) = unwrap(loaded.tts), unwrap(loaded.llm)
+    assert isinstance(tts, CsmSettings)
+    assert isinstance(llm, VllmSettings)
+    assert tts.slots * speakers >= loaded.limits.simultaneous_calls
+    assert llm.max_sequences * models >= loaded.limits.simultaneous_calls
 
 
 def test_vllm_serves_the_verified_folder(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """The pinned entry is fetched and verified by us, and vLLM is given its folder; the report has the entry's name."""
     monkeypatch.setattr(vllm.shutil, "which", lambda command: command)
     monkeypatch.setattr(vllm.weights, "get", lambda entry: tmp_path)
-    settings = profile.load(name).llm
+    settings, _ = unwrap(profile.load(name).llm)
     assert isinstance(settings, VllmSettings)
     chat = vllm.VllmChat(settings)
     assert chat.server is not None
@@ -78,7 +85,7 @@ def test_missing_vllm_is_reported_before_its_model_is_fetched(name: str, monkeyp
     """Nineteen gigabytes are not fetched for nothing."""
     monkeypatch.setattr(vllm.shutil, "which", lambda command: None)
     monkeypatch.setattr(vllm.weights, "get", lambda entry: pytest.fail("not needed here"))
-    settings = profile.load(name).llm
+    settings, _ = unwrap(profile.load(name).llm)
     assert isinstance(settings, VllmSettings)
     with pytest.raises(EngineError, match=r"vllm is not installed; run `pip install 'turngap\[gpu\]'`"):
         vllm.VllmChat(settings)
