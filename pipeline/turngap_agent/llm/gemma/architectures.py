@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from turngap_agent.device import random_weights
-from turngap_agent.llm.gemma.settings import INT4_BYTES
+from turngap_agent.llm.gemma.sizes import INT4_BYTES
 
 
 def gemma_3_27b() -> Any:

@@ -9,13 +9,12 @@ from pydantic import Field
 
 from turngap_agent.engines import CoreSettings, GpuMemory, LlmSettings, LoadedEngine, Placement, StreamPriority
 from turngap_agent.engines.gpu_memory import MIB
+from turngap_agent.llm.gemma.sizes import INT4_BYTES
 
 WEIGHTS_BYTES, POSITION_BYTES = 54.0e9, 507_904
 """Gemma 3 27B in bf16; 62 layers of 16 heads of 128, keys and values, for each position."""
 _LAYERS, _EMBEDDINGS = 25.59e9, 1.41e9
 """Parameters of its layers, and of its embeddings, which stay in bf16."""
-INT4_BYTES = 0.5 + 4 / 128
-"""A weight of 4 bits, and a scale and zero point of 2 bytes each for 128 of them."""
 _SPARE_POSITIONS = 512
 
 
