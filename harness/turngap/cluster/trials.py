@@ -42,7 +42,7 @@ def needs_gpu(profile: Mapping[str, Any]) -> bool:
     sections = [section for section in profile.values() if isinstance(section, Mapping) and "engine" in section]
     return any(
         str(section.get("device", "")).startswith("cuda")
-        or (section["engine"] == "vllm" and section.get("url") is None)
+        or ("gpu_memory_share" in section and section.get("url") is None)
         for section in sections
     )
 

@@ -44,8 +44,10 @@ def test_declarations_import_no_engine() -> None:
 
 def test_a_default_that_is_pinned_is_an_entry_of_the_pins() -> None:
     """A misspelt entry would be taken for a folder. Others: random weights, and a repository of the hub."""
-    # Without validation: some engines have keys without a default, which name no weights.
-    defaults = {name: registry.find(stage, name).model_construct(engine=name).pinned_weights() for stage, name in EVERY}
+    # Without validation: some engines have keys without a default, which name no weights. Replicas have those of the
+    # engine that they replicate, and that has no default.
+    own = [(stage, name) for stage, name in EVERY if name != "replicas"]
+    defaults = {name: registry.find(stage, name).model_construct(engine=name).pinned_weights() for stage, name in own}
     entries = {entry for entry in defaults.values() if entry is not None and entry != "random" and "/" not in entry}
     assert len(entries) >= 4
     assert entries <= set(pins.shipped())
@@ -58,7 +60,7 @@ def test_an_unknown_engines_error_names_the_nearest_and_all() -> None:
     text = str(caught.value)
     assert "'faster-whisper'" in text
     assert "`faster_whisper`" in text
-    assert text.endswith("faster_whisper, whisper, scripted")
+    assert text.endswith("faster_whisper, whisper, scripted, replicas")
 
 
 def test_another_package_adds_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +68,7 @@ def test_another_package_adds_an_engine(tmp_path: Path, monkeypatch: pytest.Monk
     install(tmp_path, monkeypatch)
     settings = registry.find("stt", "mine").model_validate({"engine": "mine", "beams": 3})
     assert settings.model_dump() == {"engine": "mine", "own_process": False, "whole_s": None, "beams": 3}
-    assert registry.names("stt") == ["faster_whisper", "whisper", "scripted", "mine"]
+    assert registry.names("stt") == ["faster_whisper", "whisper", "scripted", "replicas", "mine"]
     assert "mine" not in registry.names("tts")
     with pytest.raises(ProfileError, match="no tts engine"):
         registry.find("tts", "mine")
