@@ -257,6 +257,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.against is not None and not (options.against / "harness" / "turngap").is_dir():
         raise UsageError(f"--against {options.against}: it has no harness/turngap")
+    if options.calls < 1:
+        raise UsageError(f"--calls {options.calls}: at least 1")
     with running_bench(read_cpus(options.cpus), QUICK_S if options.quick else SECONDS) as bench:
         if options.against is not None:
             rows, details = measure_pairs(bench, options.against.resolve(), options.calls)

@@ -25,6 +25,7 @@ from turngap.capacity.points import PointRecord
 from turngap.clock import SystemClock
 from turngap.processes import child
 from turngap.verdict import stats
+from turngap_agent.errors import UsageError
 
 from benchmarks.promises import (
     Promise,
@@ -150,17 +151,17 @@ def list_promises(
     knee = capacity.record.knee
     found = knee.estimate if knee is not None else None
     error = None if found is None else abs(found - rate_per_s) / rate_per_s * 100
-    open_ms = stalled.gap_ms.p95
+    open_ms, median_ms = stalled.gap_ms.p95, stalled.gap_ms.p50
     invalid = sum(not point.is_valid for point in (*capacity.record.points, stalled))
     return [
         check_at_most(
             f"the knee is within 5 % of the known rate of {rate_per_s:g} turns a second", error, WITHIN * 100, "%"
         ),
         Promise(
-            f"an open loop shows a stall of 3 s in its p95 (over {SHOWN_MS:.0f} ms, or no answer)",
+            f"an open loop shows a stall of 3 s in its p95 (over {SHOWN_MS:.0f} ms, or no answer), not in its median",
             format_number(open_ms),
             open_ms,
-            holds=open_ms is None or open_ms > SHOWN_MS,
+            holds=median_ms is not None and median_ms <= SHOWN_MS and (open_ms is None or open_ms > SHOWN_MS),
         ),
         Promise("p95 of a closed loop with the same stall", format_number(closed_p95_ms), closed_p95_ms, holds=None),
         Promise("points at which the instrument was late", f"{invalid}", float(invalid), holds=None),
@@ -173,6 +174,8 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=RATE_PER_S, help="the agent's capacity, turns a second")
     parser.add_argument("--turns", type=int, default=100, help="turns at each load")
     options = parser.parse_args()
+    if not LOWEST < options.rate < HIGHEST:
+        raise UsageError(f"--rate {options.rate:g}: between {LOWEST:g} and {HIGHEST:g}, where loads are tried")
     started_ns = SystemClock().now_ns()
     with tempfile.TemporaryDirectory(prefix="turngap-capacity-") as name:
         folder = Path(name)

@@ -116,6 +116,8 @@ def difference_interval(base: Sequence[float], head: Sequence[float], quantile: 
 
 def judge_same(gaps: dict[str, list[float]], *, as_json: bool) -> list[Promise]:
     """Return whether the gaps of nodes differ from those of one process."""
+    if not all(gaps.values()):
+        return [Promise("both have turns that can be compared", "no", None, holds=False)]
     rows, promises = [], []
     for name, values in gaps.items():
         p50, p95 = np.quantile(values, [0.5, 0.95])

@@ -1,6 +1,6 @@
 """Plans a fleet for 1,000 and 100,000 calls under way: measures one core at several loads, fits, checks, and simulates.
 
-    python -m benchmarks.scale [--loads 4,16,32] [--held-out 24] [--rounds 3] [--json]      about 6 minutes
+    python -m benchmarks.scale [--loads 4,16,24,32] [--held-out 24] [--rounds 3] [--json]   about 7 minutes
     python -m benchmarks.scale --points results/scale.json                                  reads finished points
     python -m benchmarks.scale --gpus                                                       no measurement: GPUs alone
 
@@ -23,7 +23,15 @@ from turngap.caller.priority import raised_priority
 from turngap_agent.errors import UsageError
 
 from benchmarks import scale_points
-from benchmarks.promises import Promise, make_parser, print_progress, print_result, print_table, run_main
+from benchmarks.promises import (
+    Promise,
+    check_at_most,
+    make_parser,
+    print_progress,
+    print_result,
+    print_table,
+    run_main,
+)
 from benchmarks.scale_fleet import (
     CALLERS,
     Assumptions,
@@ -40,6 +48,8 @@ from benchmarks.scale_simulation import Machine, Talk, simulate
 FLEETS = (1_000, 100_000)
 CORES_WITHIN, MEDIAN_WITHIN_MS, P95_WITHIN_MS = 0.10, 3.0, 10.0
 """How close the prediction of the held-out load must come; chosen before the first measurement."""
+MOST_LEFT_OUT_PCT = 5.0
+"""With more turns left out than a p95 leaves, it is none."""
 TALK = Talk(speech_s=0.55, reply_s=1.8, pause_s=0.6, silence_ms=200)
 """The talk of the measured points: bursts of about half a second, and a scripted reply of 36 characters."""
 TELEPHONE = Talk(speech_s=1.9, reply_s=2.5, pause_s=1.0, silence_ms=416)
@@ -56,6 +66,8 @@ def fit_core(points: Sequence[Point]) -> MeasuredCore:
         raise UsageError("more calls cost no more CPU time in these points: the machine was busy; measure it when idle")
     least = min(point.calls for point in points)
     gaps = tuple(gap for point in points if point.calls == least for gap in point.gaps_ms)
+    if not gaps:
+        raise UsageError(f"no turn of {least} calls can be used: the machine was busy; measure it when idle")
     return MeasuredCore(float(caller), 1e6 * float(agent) / 50, gaps)
 
 
@@ -73,6 +85,9 @@ def check_held_out(points: Sequence[Point], held_out: int) -> list[Promise]:
         raise UsageError(f"--held-out {held_out}: it must be one of the loads, with two others or more")
     core = fit_core(fitted)
     gaps = [gap for point in there for gap in point.gaps_ms]
+    if not gaps:
+        raise UsageError(f"no turn of {held_out} calls can be used: the machine was busy; measure it when idle")
+    left_out_pct = 100 * sum(point.late for point in points) / max(1, sum(point.turns for point in points))
     seen = simulate(Machine(TALK, loop_us=core.loop_us, floor_ms=core.floor_ms), held_out, seconds=20, warm_s=3)
     cores = float(np.mean([point.agent_cores for point in there]))
     predicted = predict_cores(fitted, held_out)
@@ -91,13 +106,16 @@ def check_held_out(points: Sequence[Point], held_out: int) -> list[Promise]:
         ),
     ]
     return [
-        Promise(
-            f"{held_out} calls, held out: {name} as predicted ({prediction:.2f} against {measured:.2f})",
-            text.format(off),
-            float(off),
-            holds=bool(off <= within),
-        )
-        for name, prediction, measured, off, within, text in rows
+        *(
+            Promise(
+                f"{held_out} calls, held out: {name} as predicted ({prediction:.2f} against {measured:.2f})",
+                text.format(off),
+                float(off),
+                holds=bool(off <= within),
+            )
+            for name, prediction, measured, off, within, text in rows
+        ),
+        check_at_most("turns left out, of all loads", left_out_pct, MOST_LEFT_OUT_PCT, "%"),
     ]
 
 
@@ -161,6 +179,21 @@ def print_plan(core: MeasuredCore | None, assumed: Assumptions, *, as_json: bool
     return plans
 
 
+def read_loads(text: str, held_out: int) -> list[int]:
+    """Return the loads that are measured, the one that is held out among them.
+
+    Raises:
+        UsageError: one is no number of calls, or the load that is held out is none of them with two others.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise UsageError(f"--loads {text!r}: expected whole numbers of calls with commas between, as in 4,16,24,32")
+    loads = [int(part) for part in parts]
+    if held_out not in loads or len(set(loads)) < 3:
+        raise UsageError(f"--held-out {held_out}: it must be one of the loads, with two others or more")
+    return loads
+
+
 def main() -> int:
     """Measure or read the points, check the simulation, print the plan; return 1 if the prediction is off."""
     parser = make_parser(__doc__)
@@ -172,13 +205,15 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/scale.json"), help="where new points are written")
     parser.add_argument("--over-floor", type=float, default=1.0, help="how much slower than its floor the GPU works")
     options = parser.parse_args()
+    if options.rounds < 1:
+        raise UsageError(f"--rounds {options.rounds}: at least 1")
     if options.gpus:
         print_plan(None, Assumptions(over_floor=options.over_floor), as_json=False)
         return 0
     points = (
         _read_points(options.points)
         if options.points is not None
-        else _measure(options.loads, options.rounds, options.out)
+        else _measure(read_loads(options.loads, options.held_out), options.rounds, options.out)
     )
     promises = check_held_out(points, options.held_out)
     print_points(points, as_json=options.json)
@@ -188,10 +223,10 @@ def main() -> int:
     return print_result("the simulation against the held-out load", promises, details, as_json=options.json)
 
 
-def _measure(loads: str, rounds: int, out: Path) -> list[Point]:
+def _measure(loads: Sequence[int], rounds: int, out: Path) -> list[Point]:
     """Measure and store the points."""
     with raised_priority():
-        points = asyncio.run(scale_points.measure_points([int(one) for one in loads.split(",")], rounds))
+        points = asyncio.run(scale_points.measure_points(loads, rounds))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps([point.to_json() for point in points], indent=1), "utf-8")
     print_progress(f"points: {out}")

@@ -10,7 +10,7 @@ from turngap.capacity.folder import CapacityRecord
 
 from benchmarks import capacity
 from benchmarks.queue_server import TokenBucket
-from tests.harness.capacity.builders import point, record
+from tests.harness.capacity.builders import latency, point, record
 
 
 def test_the_bucket_serves_at_its_rate_and_no_faster() -> None:
@@ -54,3 +54,12 @@ def test_a_knee_elsewhere_or_a_tail_without_the_stall_is_no_success(
     measured = cast("Any", Measured(record(*points)))
     promises = capacity.list_promises(measured, 5.9, point(1, open_ms), 350.0)
     assert all(promise.holds is not False for promise in promises) == holds
+
+
+def test_an_agent_that_answers_nobody_shows_no_stall() -> None:
+    """Its p95 is beyond any limit, but so is its median."""
+    points = [point(calls, 300.0 if calls <= 5 else 3000.0) for calls in (3, 5, 7)]
+    measured = cast("Any", Measured(record(*points)))
+    promises = capacity.list_promises(measured, 5.9, point(1, None, gap_ms=latency(None, None)), 350.0)
+    shown = next(promise for promise in promises if promise.promise.startswith("an open loop"))
+    assert shown.holds is False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from turngap_agent.errors import UsageError
 
 pytest.importorskip("simpy", reason="SimPy is not installed: it is in the dependency group `test`")
 
-from benchmarks.scale import TALK, check_held_out, fit_core
+from benchmarks.scale import TALK, check_held_out, fit_core, read_loads
 from benchmarks.scale_fleet import MEASURED, Need, frame_bytes, kv_bytes, network_mbit_s
 from benchmarks.scale_points import Point
 from benchmarks.scale_simulation import LOOP, FrameStation, Machine, Station, Talk, most_calls, simulate
@@ -89,3 +91,17 @@ def test_points_of_a_busy_machine_and_a_load_that_is_none_are_refused() -> None:
         check_held_out(flat, 24)
     with pytest.raises(UsageError, match="--held-out 7"):
         check_held_out(make_points(100.0), 7)
+    silent = [Point(calls, (), 0.01 * calls, 0.01 * calls, 2, 2, 20.0) for calls in (4, 16, 24)]
+    with pytest.raises(UsageError, match="no turn of 4 calls can be used"):
+        check_held_out(silent, 24)
+    for text, held_out in (("4,x,24", 24), ("4,0,24", 24), ("", 24), ("4,16,32", 24), ("4,24", 24)):
+        with pytest.raises(UsageError, match=r"--loads|--held-out"):
+            read_loads(text, held_out)
+    assert read_loads("4, 16,24", 24) == [4, 16, 24]
+
+
+def test_points_without_many_of_their_turns_are_no_success() -> None:
+    """What they lack may be the slowest."""
+    points = [replace(point, late=point.turns // 10) for point in make_points(100.0)]
+    (lacking,) = [promise for promise in check_held_out(points, 8) if "left out" in promise.promise]
+    assert lacking.holds is False

@@ -94,6 +94,7 @@ class Capacity:
         Without `out` it is the file of `find_report_path`.
 
         Raises:
+            UsageError: the others cannot be in one chart with it.
             RunFolderError: one of the others is no capacity run, or damaged.
             HarnessError: the report cannot be written.
         """

@@ -20,6 +20,7 @@ from turngap_agent.tracing import Span
 
 from turngap.caller.agent_messages import AgentMessages
 from turngap.caller.call_endings import close_surely, describe_agent_end
+from turngap.caller.call_timers import CallTimers
 from turngap.caller.caller_stream import CallerStream
 from turngap.caller.connection import Message, open_connection
 from turngap.caller.connection_errors import describe_error, strip_code
@@ -30,7 +31,7 @@ from turngap.caller.dialects.registry import TWILIO, describe_buffer, make_diale
 from turngap.caller.line_audio import LineAudio
 from turngap.caller.network_link import NetworkLink
 from turngap.caller.playout import Playout
-from turngap.caller.scheduler import Callback, Scheduler, Timer
+from turngap.caller.scheduler import Scheduler
 from turngap.caller.sent_frames import SentFrames
 from turngap.caller.sip.line import choose_opening
 from turngap.caller.traffic import Refused
@@ -110,13 +111,15 @@ class _Call:
         )
         self._dialect = make_dialect(dialect, self._names)
         self._playout = Playout(self._dialect.max_buffered_ns)
-        self._link = NetworkLink(planned.network, self._own_seed, self._call_at)
+        self._over: asyncio.Future[tuple[CallEnd, str]] = asyncio.get_running_loop().create_future()
+        self._timers = CallTimers(scheduler, self._over)
+        self._link = NetworkLink(planned.network, self._own_seed, self._timers.call_at)
         self._messages = AgentMessages(
             self._dialect,
             self._playout,
             self._link,
             clock=clock,
-            call_at=self._call_at,
+            call_at=self._timers.call_at,
             send=self._send,
             on_audio=self._hear,
             on_hang_up=partial(self._end_by_agent, "it hung up"),
@@ -127,8 +130,6 @@ class _Call:
         self._stream: CallerStream | None = None
         self._started_ns = self._ended_ns = clock.now_ns()
         self._opened_ns: int | None = None
-        self._timers: set[Timer] = set()
-        self._over: asyncio.Future[tuple[CallEnd, str]] = asyncio.get_running_loop().create_future()
 
     async def run(self, url: str, headers: Mapping[str, str], custom_parameters: dict[str, str]) -> CallRecord:
         """Open the stream, hold the conversation, close the stream; return the record."""
@@ -150,8 +151,7 @@ class _Call:
             if task is not None:
                 task.uncancel()
         finally:
-            for timer in self._timers:
-                timer.cancel()
+            self._timers.cancel()
             await close_surely(self._stream)
         return await self._make_record(end, detail)
 
@@ -174,10 +174,9 @@ class _Call:
             else None,
         )
         self._audio = LineAudio(self._conversation, self._playout, self._planned.line, self._own_seed)
-        on_frame = partial(self._guard, self._send_frame)
-        self._timers.add(self._scheduler.call_every(FRAME_NS, self._started_ns + FRAME_NS, on_frame))
+        self._timers.call_every(FRAME_NS, self._started_ns + FRAME_NS, self._send_frame)
         if self._link.breaks_after_ns is not None:
-            self._call_at(self._started_ns + self._link.breaks_after_ns, self._on_broken)
+            self._timers.call_at(self._started_ns + self._link.breaks_after_ns, self._on_broken)
 
     def _send_frame(self, due_ns: int) -> None:
         assert self._stream is not None
@@ -259,22 +258,6 @@ class _Call:
         else:
             self._stream.send_stop()
         self._over.set_result((CallEnd.COMPLETED, ""))
-
-    def _call_at(self, deadline_ns: int, callback: Callback) -> None:
-        def call(due_ns: int) -> None:
-            self._timers.discard(timer)
-            self._guard(callback, due_ns)
-
-        timer = self._scheduler.call_at(deadline_ns, call)
-        self._timers.add(timer)
-
-    def _guard(self, callback: Callback, due_ns: int) -> None:
-        """Call back unless the call is over; an error is raised by `run`, not by the scheduler of all calls."""
-        if not self._over.done():
-            try:
-                callback(due_ns)
-            except Exception as error:  # noqa: BLE001
-                self._over.set_exception(error)
 
     async def _make_record(self, end: CallEnd, detail: str) -> CallRecord:
         for _ in self._playout.truncate_in_steps(self._ended_ns):

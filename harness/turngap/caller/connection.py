@@ -8,12 +8,10 @@ reads 256 KiB at most and handles 4 frames at most, so that no agent, whatever i
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from websockets.client import ClientProtocol
@@ -24,7 +22,8 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from turngap.caller.connection_errors import CONNECT_TIMEOUT_S, connection_error, describe_close, explain_error
-from turngap.caller.long_message import AnyMessage, join_message
+from turngap.caller.long_message import AnyMessage
+from turngap.caller.message_assembly import DATA_OPCODES, MessageAssembly
 from turngap.caller.traffic import MAX_MESSAGE_BYTES, Refused, TrafficBudget, refuse_message
 from turngap.caller.websocket_frames import PIECE_BYTES, FrameSplitter, draw_masks, make_client_frame
 from turngap.clock import Clock
@@ -73,10 +72,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_behind = False
         """Whether frames that were read are still to be handled; nothing more is read meanwhile."""
         self._lost_because = ""
-        self._parts: list[Any] = []
-        self._is_in_message = False
-        """Whether a message has begun whose last part has not come."""
-        self._decoder: codecs.IncrementalDecoder | None = None
+        self._assembly = MessageAssembly()
         self._end_reported = False
 
     @property
@@ -183,7 +179,7 @@ class Connection(asyncio.BufferedProtocol):
         frames = 0
         while self._splitter.has_bytes and not self._is_behind:
             # A whole text message needs no parser, unless the connection is closing or a message is in parts.
-            is_plain = not self._is_in_message and self._protocol.state is State.OPEN
+            is_plain = not self._assembly.is_in_message and self._protocol.state is State.OPEN
             text = self._splitter.next_text() if is_plain else None
             piece = self._splitter.next_piece() if text is None else None
             if text is None and piece is None:
@@ -222,20 +218,10 @@ class Connection(asyncio.BufferedProtocol):
     def _handle_frame(self, frame: Frame, refused_bytes: int) -> None:
         if frame.opcode is Opcode.CLOSE:
             self._report_end(describe_close(Close.parse(frame.data)), self._recv_ns)
-        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            self._is_in_message = not frame.fin
-            if frame.opcode is not Opcode.CONT:
-                is_text = frame.opcode is Opcode.TEXT
-                self._decoder = codecs.getincrementaldecoder("utf-8")("replace") if is_text else None
-                self._parts = []
-            # Each part is decoded as it comes: a whole megabyte would take half a millisecond.
-            part = self._decoder.decode(frame.data, frame.fin) if self._decoder is not None else bytes(frame.data)
-            self._parts.append(part)
-            if frame.fin:
-                parts, self._parts = self._parts, []
-                is_text = self._decoder is not None
-                message = refuse_message(refused_bytes) if refused_bytes else join_message(parts, is_text)
-                self._on_message(message, self._recv_ns)
+        elif frame.opcode in DATA_OPCODES:
+            message = self._assembly.add(frame)
+            if message is not None:
+                self._on_message(refuse_message(refused_bytes) if refused_bytes else message, self._recv_ns)
 
     def _end_flood(self, refused: Refused) -> None:
         """End the connection because the agent sent too much."""

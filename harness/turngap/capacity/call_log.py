@@ -71,11 +71,11 @@ def append_call(folder: Path, call: LoadedCall) -> None:
 
 
 def read_calls(folder: Path) -> tuple[LoadedCall, ...]:
-    """Return the calls of a run folder in their planned order, () without a file; torn lines are left out."""
+    """Return the calls of a run folder in their planned order, () without a file; damaged lines are left out."""
     path = folder / LOAD
     calls = []
     for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
+        with contextlib.suppress(ValueError, TypeError, KeyError):
             row = json.loads(line)
             calls.append(LoadedCall(**{**row, "end": CallEnd(row["end"])}))
     return tuple(sorted(calls, key=lambda call: call.planned_ns))

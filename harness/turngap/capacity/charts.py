@@ -36,7 +36,8 @@ class Series:
 def draw_capacity(name: str, series: Sequence[Series]) -> Markup:
     """Draw p95 of the gap, with a line up to its 95 % bound, against the load; median as a thin line.
 
-    The budget is a line across, the knee a ring, a saturated load a square, an invalid point grey.
+    The budget is a line across, the knee a ring, a saturated load a square, an invalid point grey. A load at which more
+    turns than p95 leaves out had no good answer has words instead of a dot.
     """
     drawn = [(each, [point for point in each.points if point.gap_ms.p95 is not None]) for each in series]
     loads = [point.load for each in series for point in each.points]
@@ -60,6 +61,9 @@ def draw_capacity(name: str, series: Sequence[Series]) -> Markup:
             _annotate(ax, f"budget {budget:g} ms", (right, budget), (-2, 3), "budget", ha="right")
         for place, (each, points) in enumerate(drawn):
             _draw_series(ax, each, points, ROLES[place % len(ROLES)])
+        for point in (point for each in series for point in each.points if point.gap_ms.p95 is None):
+            role = "over" if point.is_valid else "muted"
+            _annotate(ax, "no p95", (point.load, top), (0, -16), role, ha="center")
         _annotate(ax, f"{_metric(series)}, ms: p95, its bound, median", (0, top), (-44, 12), "muted")
 
     return render_chart(name, "Capacity", describe_series(series), draw, (1040, 380), (350, 320))

@@ -51,6 +51,8 @@ class PointFacts:
     caller: CallerUse
     metric: str = TURN_GAP
     budget_ms: float | None = None
+    again_ns: int | None = None
+    """When calls that our own lateness spoilt were called again, after all others; None if none was."""
 
 
 def make_point(facts: PointFacts, lowest_p95_ms: float | None = None) -> PointRecord:
@@ -59,12 +61,15 @@ def make_point(facts: PointFacts, lowest_p95_ms: float | None = None) -> PointRe
     numbers = {call.index for call in scored_calls}
     turns = [turn for turn in facts.turns if turn.call in numbers and turn.is_valid and turn.expectation.needs_answer]
     planned = {call.index: call.planned_ns for call in facts.calls}
+    # A rate counts no pause before calls that come again, and only the clock of `calls`: turns may have their caller's.
+    at_first = [call for call in scored_calls if facts.again_ns is None or call.planned_ns < facts.again_ns]
+    ended = {call.index: call.ended_ns for call in at_first}
     turns.sort(key=lambda turn: (planned[turn.call], turn.turn))
     gaps = [find_gap_ms(turn, facts.metric) for turn in turns]
     refused = count_refused(scored_calls, facts.turns)
     gap_ms = stats.latency_figures(gaps)
     signs = find_signs(gaps, refused, len(scored_calls), facts.resources, steady=facts.shape.is_steady)
-    under_way = _under_way(facts.calls, scored_calls)
+    under_way = _under_way(facts.calls, at_first)
     length_s = _mean([(call.ended_ns - call.placed_ns) / NS_PER_S for call in scored_calls])
     caller = _caller(facts)
     energy = record.energy
@@ -92,8 +97,8 @@ def make_point(facts: PointFacts, lowest_p95_ms: float | None = None) -> PointRe
         first_turn_ms=next((getattr(turn, facts.metric) for turn in facts.turns if turn.cold), None),
         before_load_ms=stats.latency_figures([find_gap_ms(turn, facts.metric) for turn in _earlier(before, facts)]),
         under_way=under_way,
-        arrivals_per_s=_rate([call.planned_ns for call in scored_calls]),
-        answered_per_s=_rate([turn.t1_ns for turn in turns if turn.is_good and turn.t1_ns is not None]),
+        arrivals_per_s=_rate([call.planned_ns for call in at_first]),
+        answered_per_s=_rate([ended[turn.call] for turn in turns if turn.is_good and turn.call in ended]),
         call_length_s=length_s,
         wasted=record.conversation.wasted if record.conversation is not None else None,
         cost_call=None if record.cost is None or shared_s is None else record.cost.an_hour / 3600 * shared_s,
@@ -123,9 +128,12 @@ def count_refused(calls: Sequence[LoadedCall], turns: Sequence[TurnRecord]) -> i
 
 
 def _earlier(turns: Sequence[TurnRecord], facts: PointFacts) -> list[TurnRecord]:
-    """Return the turns that ended before the first scored call was planned."""
+    """Return the turns of calls that were placed before the first scored one; warm-up calls have no planned moment."""
     first_ns = min((call.planned_ns for call in facts.calls if not call.is_bystander), default=None)
-    return [turn for turn in turns if first_ns is not None and turn.t0_ns < first_ns]
+    planned = {call.index: call.planned_ns for call in facts.calls}
+    return [
+        turn for turn in turns if first_ns is not None and (turn.call not in planned or planned[turn.call] < first_ns)
+    ]
 
 
 def _under_way(calls: Sequence[LoadedCall], scored: Sequence[LoadedCall]) -> UnderWay:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from turngap_agent.errors import UsageError
+
 from turngap.capacity import folder
 from turngap.capacity.charts import Series, draw_capacity
 from turngap.capacity.folder import CapacityRecord
@@ -18,10 +20,34 @@ def write_capacity_page(paths: Sequence[Path], out: Path) -> None:
     """Render the capacity run in the first folder, beside those in the others, to the file `out`.
 
     Raises:
+        UsageError: they cannot be in one chart.
         RunFolderError: a folder has no capacity run that this version can read.
         HarnessError: `out` cannot be written.
     """
-    template.write_page(out, render_capacity_page([folder.read_capacity(path) for path in paths]))
+    records = [folder.read_capacity(path) for path in paths]
+    check_comparable(records)
+    template.write_page(out, render_capacity_page(records))
+
+
+def check_comparable(records: Sequence[CapacityRecord]) -> None:
+    """Refuse capacity runs that one chart would mix up.
+
+    Raises:
+        UsageError: their loads, or the times that they are drawn by, are of two kinds.
+    """
+    first = records[0]
+    for other in records[1:]:
+        if other.by_rate != first.by_rate:
+            named, rest = (first, other) if first.by_rate else (other, first)
+            raise UsageError(
+                f"{named.capacity_id} has loads in calls a second, {rest.capacity_id} in calls at once: "
+                "side by side both need --calls, or both --rate"
+            )
+        if other.metric != first.metric:
+            raise UsageError(
+                f"{first.capacity_id} is drawn by {first.metric}, {other.capacity_id} by {other.metric}: "
+                "side by side both need a budget on the same time"
+            )
 
 
 def render_capacity_page(records: Sequence[CapacityRecord]) -> str:

@@ -13,7 +13,7 @@ from turngap_agent.errors import UsageError
 from turngap_agent.profile import Profile
 
 from turngap.capacity import shapes
-from turngap.capacity.arrivals import ArrivalPlan, Load, plan_arrivals
+from turngap.capacity.arrivals import MOST_CALLS, ArrivalPlan, Load, plan_arrivals
 from turngap.capacity.lengths import CallLengths
 from turngap.capacity.shapes import LoadShape
 from turngap.corpus.clips import Corpus
@@ -132,6 +132,8 @@ def plan_capacity(
         raise UsageError(f"--most {most}: 1 to {MOST_AT_ONCE:,} calls at once can be tried")
     if callers is not None and not 1 <= callers <= MOST_CALLERS:
         raise UsageError(f"--callers {callers}: 1 to {MOST_CALLERS} processes can place the calls")
+    if callers is not None and options.ray:
+        raise UsageError("--callers with --ray: each node of the cluster has one caller; drop --callers")
     loads = () if search else parse_loads(calls, rate)
     base = runs.plan_run(
         scenario, profile=profile, overrides=overrides, url=url, budget=budget, spans=spans, options=options
@@ -179,7 +181,11 @@ def parse_loads(calls: str | Sequence[int] | None, rate: str | Sequence[float] |
 
 
 def plan_point(request: CapacityRequest, load: Load, corpus: Corpus, lengths: CallLengths) -> PlannedPoint:
-    """Return the run of one point: its calls and when they start."""
+    """Return the run of one point: its calls and when they start.
+
+    Raises:
+        UsageError: the shape brings too many calls, or a rate too many at once for this process.
+    """
     base, shape = request.base, request.shape
     at_once = max(1, math.ceil((load.calls or 1) * shape.highest))
     turns = request.turns
@@ -189,11 +195,18 @@ def plan_point(request: CapacityRequest, load: Load, corpus: Corpus, lengths: Ca
     scored = [call for call in calls if not call.warm_up]
     arrivals = plan_arrivals(shape, load, [lengths.planned_s(call) for call in scored], seed=f"{base.seed}:{load}")
     if shape.seconds is not None:
+        if len(arrivals.scored) >= MOST_CALLS:  # the plan was cut off there
+            raise UsageError(
+                f"shape {shape.name!r} with {load} has {MOST_CALLS:,} calls or more in its {shape.seconds:g} s: "
+                "lower the load, or shorten the shape"
+            )
         wanted = max(1, len(arrivals.scored))
         calls = _plan_calls(base, corpus, wanted * base.scenario.call_size)[: len(calls) - len(scored) + wanted]
         scored = [call for call in calls if not call.warm_up]
     call_s = sum(map(lengths.planned_s, scored)) / len(scored)
     mean = load.calls_under_way(call_s) * shape.highest
+    if load.rate_per_s is not None:
+        _check_files(_count_at_once(mean))
     lines = max(1, math.ceil(mean))
     return PlannedPoint(
         load=load,
@@ -214,17 +227,21 @@ def _plan_calls(base: Request, corpus: Corpus, turns: int | None) -> tuple[Plann
 
 
 def _with_limits(profile: Profile | None, mean: float, lines: int, *, keep: bool) -> Profile | None:
-    """Return the profile with an agent that takes the calls of a load, unless the user set how many it takes.
-
-    Arrivals by chance need more than the mean: four standard deviations of a Poisson distribution.
-    """
+    """Return the profile with an agent that takes the calls of a load, unless the user set how many it takes."""
     if profile is None:
         return None
     limits = profile.limits
-    needed = math.ceil(mean + 4 * math.sqrt(mean) + 4)
-    taken = limits.simultaneous_calls if keep else max(limits.simultaneous_calls, needed)
+    taken = limits.simultaneous_calls if keep else max(limits.simultaneous_calls, _count_at_once(mean))
     changed = limits.model_copy(update={"simultaneous_calls": taken, "gated_calls": lines})
     return profile.model_copy(update={"limits": changed})
+
+
+def _count_at_once(mean: float) -> int:
+    """Return how many calls may be under way where `mean` are on average.
+
+    Arrivals by chance need more than the mean: four standard deviations of a Poisson distribution.
+    """
+    return math.ceil(mean + 4 * math.sqrt(mean) + 4)
 
 
 def _split(given: str | Sequence[object]) -> list[str]:

@@ -138,9 +138,9 @@ class PointRecord(FrozenModel):
     """Turns of the calls that are placed before the first scored one, without the first of all."""
     under_way: UnderWay
     arrivals_per_s: float | None
-    """Of scored calls."""
+    """Of scored calls, without those that came again after all others."""
     answered_per_s: float | None
-    """Turns answered as they should be, a second."""
+    """Turns answered as they should be, a second, by the ends of the same calls."""
     call_length_s: float | None
     """Mean of the scored calls."""
     wasted: WastedWork | None = None

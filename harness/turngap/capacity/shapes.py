@@ -76,6 +76,11 @@ class LoadShape(FrozenModel):
             raise documents.located_error(
                 f"{self.recovery_of!r} is no phase that another one follows{hint}", ("recovery_of",)
             )
+        if self.recovery_of is not None and self.recovery_of == names[0]:
+            raise documents.located_error(
+                f"{self.recovery_of!r} is the first phase: what counts as recovered is told by the answers before it",
+                ("recovery_of",),
+            )
         return self
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from turngap.capacity.arrivals import Load
 from turngap.capacity.folder import CapacityRecord
 from turngap.capacity.points import Decision, PointRecord
+from turngap.capacity.search import Answer
 from turngap.model.plural import plural
 from turngap.report.wording import join_words, ms
 
@@ -25,7 +26,7 @@ def describe_stop(point: PointRecord, left: Sequence[Load]) -> str:
 
 def describe_result(record: CapacityRecord) -> str:
     """Return the result in one sentence or two."""
-    parts = [record.answer.sentence] if record.answer is not None else []
+    parts = [_describe_answer(record, record.answer)] if record.answer is not None else []
     knee = record.knee
     unit = "calls a second" if record.by_rate else "calls at once"
     if knee is not None and knee.next_load is not None:
@@ -37,17 +38,30 @@ def describe_result(record: CapacityRecord) -> str:
     if record.answer is None and record.judged and record.budget is not None:
         most = max((point.load for point in held), default=None)
         name = record.budget.name
-        parts.insert(
-            0,
-            f"{name} is shown to hold up to {most:g} {unit}."
-            if most is not None
-            else f"No load is shown to hold {name}.",
-        )
+        parts.insert(0, _describe_held(record, most, unit) if most is not None else f"No load is shown to hold {name}.")
     parts += [_describe_invalid(point) for point in record.points if not point.is_valid]
     if not parts and record.points:
         last = record.points[-1]
         parts.append(f"{last.name}: p95 {ms(last.gap_ms.p95)} ms of {plural(last.n_turns, 'turn')}.")
     return " ".join(parts) or "Nothing was measured."
+
+
+def _describe_answer(record: CapacityRecord, answer: Answer) -> str:
+    """Return what a search found, and how many calls that load really brought: its lines are not busy all the time."""
+    held = [point for point in record.points if point.load == answer.calls and point.decision is Decision.HOLDS]
+    if not held:
+        return answer.sentence
+    under_way = held[-1].under_way
+    return f"{answer.sentence} At that load {under_way.mean:.1f} were under way in the mean, {under_way.peak} at most."
+
+
+def _describe_held(record: CapacityRecord, most: float, unit: str) -> str:
+    """Return the highest load that holds the budget, and the lowest below it that does not, if there is one."""
+    assert record.budget is not None
+    failed = [point.load for point in record.points if point.decision is Decision.DOES_NOT_HOLD and point.load < most]
+    if not failed:
+        return f"{record.budget.name} is shown to hold up to {most:g} {unit}."
+    return f"{record.budget.name} is shown to hold with {most:g} {unit}, and not to hold with {min(failed):g}."
 
 
 def _describe_invalid(point: PointRecord) -> str:

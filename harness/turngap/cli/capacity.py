@@ -11,7 +11,7 @@ from rich.table import Table
 from turngap_agent.errors import HarnessError, TurngapError, UsageError
 
 from turngap.api.capacity import Capacity, execute, load_capacity
-from turngap.capacity.page import name_series
+from turngap.capacity.page import check_comparable, name_series
 from turngap.capacity.plan import CapacityRequest
 from turngap.capacity.points import Decision, PointRecord
 from turngap.capacity.wording import describe_caller
@@ -53,11 +53,12 @@ def compare(folders: Sequence[str], out: Path | None, *, as_json: bool) -> int:
     """Print capacity runs side by side, and render them on one page.
 
     Raises:
-        UsageError: fewer than two are given, or one of them is none.
+        UsageError: fewer than two are given, one of them is none, or they cannot be in one chart.
     """
     if len(folders) < 2:
         raise UsageError("--compare: give at least two capacity runs, as in --compare ONE --compare OTHER")
     capacities = [load_capacity(folder) for folder in folders]
+    check_comparable([each.record for each in capacities])
     figures = PipeConsole(stderr=as_json)
     named = zip(name_series([each.record for each in capacities]), capacities, strict=True)
     for series, capacity in named:

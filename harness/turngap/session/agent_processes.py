@@ -34,6 +34,18 @@ class AgentProcesses:
     agent: RunningAgent
 
 
+async def check_reachable(url: str, dialect: str) -> None:
+    """Return if something answers at the URL of an agent that runs already; `dialect` is the one that will be spoken.
+
+    Raises:
+        AgentError: nothing does.
+    """
+    if dialect == SIP:
+        await check_answers(url)
+    else:
+        await check_listening(url, dialect)
+
+
 @asynccontextmanager
 async def start_agents(
     agent_runs: Sequence[AgentRun],
@@ -66,10 +78,7 @@ async def start_agents(
             samplers.append(sampler)
         for agent_run in agent_runs:
             if agent_run.request.url is not None:  # before the calibration, which takes a while
-                if agent_run.request.dialect == SIP:
-                    await check_answers(agent_run.request.url)
-                else:
-                    await check_listening(agent_run.request.url, agent_run.request.dialect)
+                await check_reachable(agent_run.request.url, agent_run.request.dialect)
         if before_agents is not None:
             await before_agents()
         processes: dict[str, AgentProcesses] = {}

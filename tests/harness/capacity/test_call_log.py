@@ -29,12 +29,12 @@ def test_calls_under_way_are_counted_between_two_moments() -> None:
 
 
 def test_a_call_is_logged_and_read_again(tmp_path: Path) -> None:
-    """In the order of the plan, whatever ended first; a torn line is left out."""
+    """In the order of the plan, whatever ended first; a torn line, and one that lacks something, are left out."""
     first, second = call(1, 1, 9), replace(call(2, 2, 3, None), opened_ns=None, end=CallEnd.REFUSED)
     for each in (second, first):
         append_call(tmp_path, each)
     with (tmp_path / LOAD).open("a") as file:
-        file.write('{"index": 3, "phase"')
+        file.write('{"index": 4}\n{"index": 3, "phase"')
     assert read_calls(tmp_path) == (first, second)
     assert (first.start_delay_ms, second.start_delay_ms) == (0.0, None)
     assert second.is_bystander

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,8 +67,6 @@ def test_a_late_start_counts_as_the_agents_delay() -> None:
 
 def test_scoring_notes_how_late_a_planned_call_began() -> None:
     """On the call's first scored turn; a call that was planned for no moment has no delay."""
-    from dataclasses import replace
-
     record = example_call().ends(4000)
     timed = replace(record, planned_ns=record.started_ns - 40_000_000, opened_ns=record.started_ns - 10_000_000)
     delays = [score_call(each, (), planned(), network_ms=0.0, cold=False)[0].start_delay_ms for each in (record, timed)]
@@ -85,6 +84,23 @@ def test_loads_are_told_as_calls_under_way_and_as_a_rate() -> None:
     assert point.decision is Decision.MEASURED
     assert point.is_valid
     assert point.phases == ()
+
+
+def test_rates_leave_out_the_pause_before_calls_that_come_again() -> None:
+    """Nor does it matter on which clock a turn's times are: each node of a cluster has its own."""
+    moved = [
+        turn.model_copy(update={"t1_ns": (turn.t1_ns or 0) + turn.call % 2 * 10**6 * S}) for turn in steady_turns(60)
+    ]
+    calls = [
+        LoadedCall(turn.call, 0, *[(10 + 2 * place) * S] * 3, (13 + 2 * place) * S, CallEnd.COMPLETED)
+        for place, turn in enumerate(moved)
+    ]
+    calls[-1] = replace(calls[-1], planned_ns=999 * S, placed_ns=999 * S, opened_ns=999 * S, ended_ns=1002 * S)
+    point = make_point(facts(moved, calls, record=make.run_record(steady_turns(60)), again_ns=990 * S))
+    assert point.arrivals_per_s == pytest.approx(0.5)
+    assert point.answered_per_s == pytest.approx(0.5)
+    assert point.under_way.mean == pytest.approx(1.5, abs=0.02)
+    assert point.calls_placed == 60
 
 
 def test_refused_calls_are_those_that_brought_no_answer() -> None:

@@ -40,7 +40,7 @@ def test_every_load_has_its_figures_beside_the_chart() -> None:
     assert [number for _, number in rows] == ["1", "2", "4", "8"]
     assert [grey for grey, _ in rows] == ["", "", "", "grey"]
     assert text.count('role="img"') == 2  # wide and narrow
-    for words in ("knee", "saturated", "cores full: 99% of the time", "it was late", "budget 500 ms", "3 of 60"):
+    for words in ("knee", "saturated", "cores full: 99% of the time", "it was late", "budget 500 ms", "3 of 60", "no p95: more turns"):
         assert words in text
     assert "by &lt;3&gt;" in text
     assert "by <3>" not in text
@@ -110,6 +110,20 @@ def test_several_machines_are_side_by_side(tmp_path: Path, capsys: pytest.Captur
     assert f"report: {out}" in printed.replace("\n", "")
     assert app.execute(["report", str(one), "--baseline", str(other), "--out", str(out)]) == 0
     assert "cpu on two" in out.read_text()
+
+
+def test_runs_of_two_kinds_are_not_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Loads in calls and in calls a second, or two times, would be on one axis: one line, and no page."""
+    one = write(tmp_path / "one", searched())
+    rates = write(tmp_path / "rates", record(point(2), by_rate=True))
+    perceived = write(tmp_path / "perceived", record(point(2), metric="perceived_gap_ms"))
+    out = tmp_path / "both.html"
+    for other, words in ((rates, "calls a second"), (perceived, "perceived_gap_ms")):
+        assert app.execute(["capacity", "--compare", str(one), "--compare", str(other), "--out", str(out)]) == 3
+        printed = capsys.readouterr()
+        assert words in printed.err
+        assert printed.out == ""
+    assert not out.exists()
 
 
 def test_what_is_no_capacity_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,24 @@ def test_what_cannot_be_tried_is_one_line(
     assert message in line
 
 
+def test_a_load_that_no_process_or_plan_can_hold_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both numbers follow from the lengths of calls, before any is placed."""
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1024, 4096))
+    lengths = CallLengths(corpus().clips)
+    with pytest.raises(UsageError, match="open files"):
+        plan_point(plan(rate="1000"), Load(rate_per_s=1000.0), corpus(), lengths)
+    for module in ("arrivals", "plan"):
+        monkeypatch.setattr(f"turngap.capacity.{module}.MOST_CALLS", 50)
+    with pytest.raises(UsageError, match="shape 'steps' with 4 calls at once has 50 calls or more"):
+        plan_point(plan(calls="4", shape="steps"), Load(calls=4), corpus(), lengths)
+
+
+def test_callers_are_of_one_machine() -> None:
+    """On a cluster each node has one."""
+    with pytest.raises(UsageError, match="drop --callers"):
+        plan_capacity(GATE, url="ws://127.0.0.1:9/", callers=2, options=Options(ray="local"))
+
+
 def test_a_budget_needs_a_gate_scenario() -> None:
     """As in an ordinary run."""
     plain = GATE.model_copy(update={"gate": False})
@@ -90,6 +108,21 @@ def test_nothing_listens_at_the_url(
     lines = capsys.readouterr().err.splitlines()
     assert "ws://127.0.0.1:9/media" in lines[-1]
     assert not any("calibrating" in line for line in lines)
+    assert not (tmp_path / "results").exists()
+
+
+def test_nobody_answers_at_a_sip_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same, by SIP."""
+    pytest.importorskip("aiosipua", reason="needs the extra `sip`")
+    from tests.harness.tones import scenario_of_tones
+
+    monkeypatch.setattr("turngap.caller.sip.signalling.PING_TIMEOUT_S", 0.3)
+    scenario = scenario_of_tones(tmp_path, 2)
+    monkeypatch.chdir(tmp_path)
+    assert app.execute(["capacity", str(scenario), "--calls", "1", "--url", "sip:agent@127.0.0.1:9"]) == 2
+    assert "does not answer SIP" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "results").exists()
 
 

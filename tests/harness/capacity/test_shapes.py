@@ -49,6 +49,10 @@ def test_phases_follow_one_another() -> None:
             "name: x\nrecovery_of: spik\nphases: [{name: spike, seconds: 1}, {name: b}]",
             "x.yaml:2: `recovery_of`: 'spik' is no phase that another one follows; did you mean 'spike'?",
         ),
+        (
+            "name: x\nrecovery_of: spike\nphases: [{name: spike, seconds: 1}, {name: b}]",
+            "x.yaml:2: `recovery_of`: 'spike' is the first phase",
+        ),
     ],
 )
 def test_a_malformed_shape_is_one_line_with_its_place(tmp_path: Path, text: str, message: str) -> None:

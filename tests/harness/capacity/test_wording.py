@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from turngap.capacity.arrivals import Load
 from turngap.capacity.points import Decision, Sign, SignKind
+from turngap.capacity.search import Search, Step
 from turngap.capacity.wording import describe_caller, describe_result, describe_stop
 
 from tests.harness.capacity.builders import caller, point, record
@@ -24,6 +25,16 @@ def test_the_highest_load_that_holds_comes_first() -> None:
     )
 
 
+def test_a_lower_load_that_does_not_hold_is_told() -> None:
+    """Loads up to the highest that holds do not all hold then."""
+    made = record(
+        point(1, decision=Decision.HOLDS),
+        point(2, decision=Decision.DOES_NOT_HOLD),
+        point(4, decision=Decision.HOLDS),
+    )
+    assert describe_result(made).startswith("edge500 is shown to hold with 4 calls at once, and not to hold with 2.")
+
+
 def test_without_a_budget_or_a_knee_the_figures_are_told() -> None:
     """A single load, loads without a knee, no load at all."""
     plain = {"judged": False, "budget": None}
@@ -31,6 +42,17 @@ def test_without_a_budget_or_a_knee_the_figures_are_told() -> None:
     assert describe_result(record(point(1), point(2), **plain)) == "No knee up to 2 calls at once: p95 450 ms."
     assert describe_result(record(**plain)) == "Nothing was measured."
     assert describe_result(record(point(1, decision=Decision.NOT_SHOWN))) == "No load is shown to hold edge500."
+
+
+def test_what_a_search_found_comes_with_the_calls_that_were_under_way() -> None:
+    """A line is not busy all the time: so many calls at once are fewer in the mean."""
+    search = Search(first=2, ceiling=2)
+    search.add(Step(calls=2, decision=Decision.HOLDS, sentence="", turns=90))
+    found = record(point(2, decision=Decision.HOLDS), answer=search.answer("edge500"))
+    assert describe_result(found) == (
+        "edge500 is shown to hold with 2 calls at once, the highest load of this search (2). At that load 1.9 were "
+        "under way in the mean, 2 at most."
+    )
 
 
 def test_why_higher_loads_are_not_tried() -> None:
