@@ -1,11 +1,11 @@
 """Measures what each part of the fast answer contributes: 60 utterances of the gate's corpus, one more part per step.
 
-    python -m benchmarks.ablation [--turns 60] [--silence-ms 416] [--last N] [--json]            about 50 minutes
+    python -m benchmarks.ablation [--turns 60] [--silence-ms 416] [--last N] [--json]            about an hour
     python -m benchmarks.ablation --sweep results/SWEEP-ID                                       reads a finished one
 
-The steps are interleaved. Before the last step a turn ends by silence only, first that of the voice detector, then
-quiet audio too; in the last step Smart Turn decides how much silence is needed. If a step holds work back until the end
-of turn is confirmed, that wait is *endpointing*.
+The steps are interleaved. Before the last two steps a turn ends by silence only, first that of the voice detector, then
+quiet audio too; in these two Smart Turn, and then the words, decide how much silence is needed. If a step holds work
+back until the end of turn is confirmed, that wait is *endpointing*.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def capacity(
     profile: Annotated[str | None, typer.Option(help="Agent to start: a name or a .yaml file. [default: cpu]")] = None,
     url: Annotated[
         str | None,
-        typer.Option(help="Measure an agent that runs already, ws://HOST:PORT/PATH, or http:// its webhook."),
+        typer.Option(help="Measure an agent that runs: ws://HOST:PORT/PATH, http:// its webhook, or sip:USER@HOST."),
     ] = None,
     dialect: Annotated[
         str | None,
