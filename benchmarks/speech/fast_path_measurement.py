@@ -41,6 +41,8 @@ LIKENESS_FRAMES = 60
 class FastPathMeasurement(SlotMeasurement):
     """The measurement of faster paths against the reference, for each mode."""
 
+    capture_failed = False
+
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options, "csm-paths")
         self.modes = [Mode(name) for name in options.modes.split(",")]
@@ -51,12 +53,16 @@ class FastPathMeasurement(SlotMeasurement):
         if not self.part("load", self.load):
             return self.result
         for mode in self.modes:
-            names = self.names(mode)
+            if self.capture_failed:
+                self.result["failed"][str(mode)] = f"not tried after a failed capture; run it alone: --modes {mode}"
+                continue
+            names = self.list_paths(mode)
             apart = [name for name in names if "depth" in PATHS[name].fused]
             groups = [[name for name in names if name not in apart], apart]
             for label, group in zip(("paths", "paths_apart"), groups, strict=True):
                 if group and not self.measure_group(mode, label, group):
                     break
+        self.write()
         return self.result
 
     def measure_group(self, mode: Mode, label: str, names: list[str]) -> bool:
@@ -95,11 +101,12 @@ class FastPathMeasurement(SlotMeasurement):
 
             self.part(f"{name} prepared", make, within=str(mode))
             if any(isinstance(cause, CaptureError) for cause in failures):
+                self.capture_failed = True
                 self.result["failed"][f"{mode} rest"] = f"not tried after the failed capture of {name}; leave it out"
                 return {}
         return speeches
 
-    def names(self, mode: Mode) -> list[str]:
+    def list_paths(self, mode: Mode) -> list[str]:
         """Return the paths of the options; of all, those that `mode` and the device have at all."""
         if self.options.paths != "all":
             return list(self.options.paths.split(","))
@@ -162,12 +169,12 @@ class FastPathMeasurement(SlotMeasurement):
         sums: dict[str, list[int]] = {}
         for name, speech in speeches.items():
 
-            def codes(name: str = name, speech: Speech = speech) -> int:
+            def count_same_frames(name: str = name, speech: Speech = speech) -> int:
                 with speech.execution.activate():
                     sums[name] = self.checksums(speech.slots[0])
                 return sum(one == other for one, other in zip(sums[name], sums[REFERENCE_NAME], strict=True))
 
-            self.part(f"{name} frames_of_8_as_reference", codes, within=mode)
+            self.part(f"{name} frames_of_8_as_reference", count_same_frames, within=mode)
         changed = next((name for name, speech in speeches.items() if speech.fast.int8_depth), None)
         if changed is not None:
             plan = self.plan(self.contexts()[0], LIKENESS_FRAMES if self.cuda else 6)

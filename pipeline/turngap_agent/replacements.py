@@ -156,11 +156,14 @@ class Replacements(Overseer):
             await self._spares.add(stage, settings)
 
     async def close(self) -> None:
-        """Stop watching and building; close the spares."""
+        """Stop watching and building; close the spares. One that fails to close keeps nothing else from closing."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._spares.close()
+        try:
+            await self._spares.close()
+        except Exception as error:  # noqa: BLE001  # whatever it raises, the agent ends, and nobody was to use it
+            _log.error("a spare engine does not close: %s: %s", type(error).__name__, one_line(error))
 
     def _replace_if_waited_for(self, stage: EngineKind) -> None:
         """Have an engine replaced that is past a deadline, has answered nobody since, and is waited for by others."""

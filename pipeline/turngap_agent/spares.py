@@ -31,6 +31,8 @@ class Spares:
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
         self._warm: dict[EngineKind, Any] = {}
+        self._coming: set[EngineKind] = set()
+        """Stages whose spare is being built."""
 
     def __contains__(self, stage: object) -> bool:
         return stage in self._warm
@@ -40,12 +42,18 @@ class Spares:
         return self._warm.pop(stage, None)
 
     async def add(self, stage: EngineKind, settings: EngineSettings) -> None:
-        """Build a spare.
+        """Build a spare, unless there is one, or one is being built.
 
         Raises:
             TurngapError: as `build_engine`.
         """
-        self._warm[stage] = await build_engine(self._engines, stage, settings)
+        if stage in self._warm or stage in self._coming:
+            return
+        self._coming.add(stage)
+        try:
+            self._warm[stage] = await build_engine(self._engines, stage, settings)
+        finally:
+            self._coming.discard(stage)
 
     async def close(self) -> None:
         """Close all of them, as `Engines.close` does."""

@@ -119,9 +119,12 @@ def test_after_a_failed_capture_no_path_is_tried(tmp_path: Path, monkeypatch: py
         prepare(speech, mode, slots)
 
     monkeypatch.setattr(Speech, "prepare", fail)
-    result = FastPathMeasurement(options(tmp_path, "beside,int8")).run()
+    given = options(tmp_path, "beside,int8")
+    given.modes = "eager,graphs"
+    result = FastPathMeasurement(given).run()
     assert "leave it out" in result["failed"]["eager rest"]
     assert "paths" not in result["eager"]
+    assert "not tried after a failed capture" in result["failed"]["graphs"]
 
 
 def test_an_unknown_path_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

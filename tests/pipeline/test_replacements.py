@@ -290,6 +290,40 @@ async def test_a_spare_takes_the_place_of_a_stuck_engine_at_once(monkeypatch) ->
     assert closed[0] is not watched.engines.stt
 
 
+async def test_no_spare_is_lost_where_the_next_engine_is_stuck_before_it_is_there(monkeypatch, caplog) -> None:
+    """A fresh engine takes its place, and no second spare is built. One that fails to close stops nothing else."""
+    watched, built, closed = Watched("deadlines.spares=[stt]"), [], []
+
+    async def close(engine: Any) -> None:
+        closed.append(engine)
+        raise RuntimeError("it cannot")
+
+    monkeypatch.setattr(ScriptedSpeechToText, "close", close)
+    await watched.replacements.keep_spares()
+    may_build, build = asyncio.Event(), loading.load_one
+
+    async def load_one(settings: Any) -> Any:
+        await may_build.wait()
+        built.append(await build(settings))
+        return built[-1]
+
+    monkeypatch.setattr(loading, "load_one", load_one)
+    for _ in range(MISSES):
+        watched.replacements.note_fault(LATE, Meter())
+    await wait_until(lambda: not watched.replacements.problem)
+    for _ in range(MISSES):
+        watched.replacements.note_fault(LATE, Meter())
+    assert watched.replacements.problem
+    may_build.set()
+    await watched.settled()
+    assert watched.count("replaced") == 2
+    await watched.replacements.close()
+    assert len(closed) == 1
+    assert {id(engine) for engine in built} == {id(watched.engines.stt), id(closed[0])}
+    assert len(built) == 2
+    assert "a spare engine does not close: RuntimeError: it cannot" in caplog.text
+
+
 async def test_a_spare_needs_memory(monkeypatch, caplog) -> None:
     """Without it the agent does not start; later, the next stuck engine is replaced by one that has to load."""
     monkeypatch.setattr(memory, "available_mib", lambda: NEEDED_MIB - 1)

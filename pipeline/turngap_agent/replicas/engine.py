@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import pickle
+import secrets
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -44,7 +45,9 @@ class ReplicatedEngine:
             EngineError: there is no such cluster, or they do not load.
         """
         self._stage, self._replication = stage, replication
-        self._name = f"turngap-{stage}-{os.getpid()}"
+        # Agents in containers often have the same process number, and one with a name that is there already would take
+        # that one's replicas over.
+        self._name = f"turngap-{stage}-{os.getpid()}-{secrets.token_hex(4)}"
         connect(replication.ray, stage)
         import ray
         from ray import serve

@@ -101,6 +101,7 @@ async def host(
     try:
         await overseer.keep_spares()
     except BaseException:
+        await overseer.close()
         await loaded.close()
         raise
     agent = Agent(profile, loaded, injection, metrics, exporter, live_spans, announcements, overseer)

@@ -37,9 +37,11 @@ async def measure_floor(
     try:
         chosen = _choose(units)
         counted: Counted = []
-        if isinstance(engine, CountsWork):
-            counted = [(unit, engine.count_work(unit.recorder.shapes)) for unit in chosen]
-        await close()
+        try:
+            if isinstance(engine, CountsWork):
+                counted = [(unit, engine.count_work(unit.recorder.shapes)) for unit in chosen]
+        finally:
+            await close()
         if not counted:
             if settings.on_torch:
                 from turngap_agent.stage.torch_counting import count_on_torch

@@ -53,9 +53,9 @@ async def _measure(
         work = make_work(options.stage, cold.engine, paced=options.cadence_s is not None)
         watch = start_trace()
         alone = await measure_units(work, units, options.repeats, options.cadence_s)
+        gpu_memory.read("steady")  # before torch's profiler, which takes memory of its own
         await end_trace(watch, (*alone.units, *await record_torch(options.settings, work, units[0])))
         split_of = await _measure_parts(options, work, units) or alone.units
-        gpu_memory.read("steady")
         result = document.describe(options, cold, before, loaded, alone, split_of)
         document.add_gpu(result, None if sharing is None else sharing.facts(), *gpu_memory.describe())
         if options.settings.on_torch:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from turngap_agent.device.work import PartWork
-from turngap_agent.parts import Recorder, Slice
+from turngap_agent.parts import Recorder, Shape, Slice
+from turngap_agent.stage.command import make_options
+from turngap_agent.stage.counting import measure_floor
 from turngap_agent.stage.floor import MachineRates, compute_floor, describe_floor
 from turngap_agent.stage.inputs import StageInput
 from turngap_agent.stage.measurement import Unit
@@ -93,3 +97,20 @@ def test_the_floor_with_one_thread_stands_beside_that_with_the_engine_s() -> Non
 def test_nothing_counted_has_no_floor() -> None:
     """None, and not 0, which would be infinitely far away."""
     assert describe_floor([(unit(a=1), {})], RATES) is None
+
+
+def test_an_engine_whose_work_cannot_be_counted_is_closed_all_the_same() -> None:
+    """Once; and the floor is null with its reason."""
+
+    class Engine:
+        def count_work(self, shapes: Sequence[Shape]) -> Mapping[str, PartWork]:
+            raise KeyError("int3")
+
+    closed: list[bool] = []
+
+    async def close() -> None:
+        closed.append(True)
+
+    floor, why = asyncio.run(measure_floor(make_options("stt", "cpu"), Engine(), close, [unit(encoder=1.0)]))
+    assert (floor, closed) == (None, [True])
+    assert "int3" in why

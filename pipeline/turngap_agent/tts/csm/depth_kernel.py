@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from turngap_agent.tts.csm.kernels import attend_head, draw_code, rounding
+from turngap_agent.tts.csm.kernels import attend_head, choose_rounding, draw_code
 
 if TYPE_CHECKING:
     from turngap_agent.tts.csm.depth import DepthDecoder
@@ -103,7 +103,7 @@ class DepthKernel:
             PROGRAMS=self.programs,
             num_warps=_WARPS,
             launch_cooperative_grid=True,  # or programs that do not fit would be waited for in vain
-            **rounding(),
+            **choose_rounding(),
         )
 
 

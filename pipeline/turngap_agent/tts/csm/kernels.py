@@ -42,7 +42,7 @@ def sample(logits: Tensor, noise: Tensor, temperature: float, top_k: int) -> Ten
         BLOCK=triton.next_power_of_2(codes),
         RANKS=max(2, triton.next_power_of_2(top_k)),  # a sort of one rank has no shape in some releases
         num_warps=4,
-        **rounding(),
+        **choose_rounding(),
     )
     return code
 
@@ -103,7 +103,7 @@ def attend_row(
         DIM=dim,
         BLOCK=min(_BLOCK_PLACES, triton.next_power_of_2(places)),
         num_warps=4,
-        **rounding(),
+        **choose_rounding(),
     )
     return out
 
@@ -181,7 +181,16 @@ def multiply_int8(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     rows, columns = weight.shape
     out = torch.empty(1, rows, dtype=x.dtype, device=x.device)
     _multiply_kernel[(triton.cdiv(rows, _BLOCK_ROWS),)](
-        x, weight, scale, out, rows, COLUMNS=columns, ROWS=_BLOCK_ROWS, BLOCK=_BLOCK_COLUMNS, num_warps=4, **rounding()
+        x,
+        weight,
+        scale,
+        out,
+        rows,
+        COLUMNS=columns,
+        ROWS=_BLOCK_ROWS,
+        BLOCK=_BLOCK_COLUMNS,
+        num_warps=4,
+        **choose_rounding(),
     )
     return out
 
@@ -203,7 +212,7 @@ def _multiply_kernel(
     tl.store(out + row, total.to(out.dtype.element_ty), mask=inside)
 
 
-def rounding() -> dict[str, bool]:
+def choose_rounding() -> dict[str, bool]:
     """Return the launch option that turns fused multiply-adds off; torch's compiler refuses it in what it traces."""
     return {} if torch.compiler.is_compiling() else {"enable_fp_fusion": False}
 
