@@ -8,9 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from turngap_agent.documents import FrozenModel
-from turngap_agent.engines import LlmSettings, LoadedEngine, Placement, SttSettings, TtsSettings
+from turngap_agent.engines import LlmSettings, LoadedEngine, Placement, SttSettings, TtsSettings, registry
 from turngap_agent.engines.section import Section
 from turngap_agent.engines.settings import EngineSettings
+from turngap_agent.errors import TurngapError
 
 
 class Replication(FrozenModel):
@@ -34,9 +35,21 @@ class _Replicated(EngineSettings):
 
     install: ClassVar[str] = "turngap[cluster]"
     packages: ClassVar[tuple[str, ...]] = ("ray",)
+    taken_over: ClassVar[tuple[str, ...]] = ()
+    """What the agent itself reads of the settings: that of the replicated engine, unless it is given beside it."""
     engine: Literal["replicas"]
     replication: Replication = Replication()
     of: EngineSettings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_over(cls, data: Any) -> Any:
+        try:
+            of = data["of"]
+            fields = registry.find(cls.stage, of["engine"]).model_fields
+        except (TurngapError, KeyError, TypeError):  # it is said where `of` is read
+            return data
+        return {name: of.get(name, fields[name].default) for name in cls.taken_over} | dict(data)
 
     @model_validator(mode="after")
     def _check_depth(self) -> Self:
@@ -47,6 +60,15 @@ class _Replicated(EngineSettings):
     def placement(self) -> Placement:
         """Wherever Ray places them: nothing of this machine's GPU."""
         return Placement.REMOTE
+
+    @classmethod
+    def note_on_random_weights(cls, data: Mapping[str, Any]) -> str:
+        """That of the replicated engine."""
+        return registry.find(cls.stage, data["of"]["engine"]).note_on_random_weights(data["of"])
+
+    def for_calls(self, simultaneous: int) -> Self:
+        """With the replicated engine completed for as many: all of them may be one replica's."""
+        return self.model_copy(update={"of": self.of.for_calls(simultaneous)})
 
     def pinned_weights(self) -> str | None:
         """Those of the replicated engine, which each replica's node needs."""
@@ -62,6 +84,7 @@ class _Replicated(EngineSettings):
 class ReplicatedSttSettings(_Replicated, SttSettings):
     """Speech to text by replicas of another engine."""
 
+    taken_over = ("whole_s",)
     of: Annotated[SttSettings, Section("stt")]
     """The engine that is replicated, with its settings."""
 
@@ -69,6 +92,7 @@ class ReplicatedSttSettings(_Replicated, SttSettings):
 class ReplicatedLlmSettings(_Replicated, LlmSettings):
     """A language model by replicas of another engine."""
 
+    taken_over = ("max_tokens", "early_phrase", "apology")
     of: Annotated[LlmSettings, Section("llm")]
     """The engine that is replicated, with its settings."""
 
@@ -76,15 +100,6 @@ class ReplicatedLlmSettings(_Replicated, LlmSettings):
     def keeps_prompts(self) -> bool:  # type: ignore[override]  # of the class elsewhere
         """Whether the replicated engine keeps prompts."""
         return self.of.keeps_prompts
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_over(cls, data: Any) -> Any:
-        """What the agent itself reads of a language model's settings is that of the replicated engine."""
-        if not isinstance(data, Mapping) or not isinstance(data.get("of"), Mapping):
-            return data
-        own = {key: data["of"][key] for key in ("max_tokens", "early_phrase", "apology") if key in data["of"]}
-        return {**own, **data}
 
 
 class ReplicatedTtsSettings(_Replicated, TtsSettings):

@@ -7,8 +7,10 @@ from turngap_agent import profile
 from turngap_agent.engines import Placement
 from turngap_agent.errors import ProfileError
 from turngap_agent.gpu import memory_plan
+from turngap_agent.llm.onnx.settings import OnnxSettings
 from turngap_agent.llm.vllm.command_line import build_arguments
 from turngap_agent.llm.vllm.settings import VllmSettings
+from turngap_agent.replicas.settings import ReplicatedLlmSettings
 
 
 def test_the_profile_of_a_cluster_takes_nothing_of_this_machines_gpu() -> None:
@@ -26,6 +28,30 @@ def test_a_tone_in_replicas_is_no_speech() -> None:
     """So no recogniser is asked for its words."""
     changed = profile.change(profile.load("scripted"), ('tts={"engine": "replicas", "of": {"engine": "scripted"}}',))
     assert not changed.says_words
+
+
+def test_what_the_agent_reads_itself_is_that_of_the_replicated_engine() -> None:
+    """Also where the engine's own default is another one; what is given beside it counts."""
+    words = 'stt={"engine": "replicas", "of": {"engine": "scripted", "whole_s": 7}}'
+    model = '"of": {"engine": "vllm", "system_prompt": ""}'
+    changed = profile.change(profile.load("scripted"), (words, f'llm={{"engine": "replicas", {model}}}'))
+    assert (changed.stt.whole_s, changed.llm.max_tokens) == (7, 48)
+    given = profile.change(profile.load("scripted"), (f'llm={{"engine": "replicas", "max_tokens": 9, {model}}}',))
+    assert given.llm.max_tokens == 9
+
+
+def test_random_weights_in_replicas_have_the_note_of_their_engine() -> None:
+    """What they do not show is said there too."""
+    of = {"engine": "gemma", "layer_weights": "int4"}
+    assert "int4" in profile.random_weights_note({"llm": {"engine": "replicas", "of": of}})
+
+
+def test_a_replica_keeps_the_conversation_of_every_call() -> None:
+    """All calls may be one replica's; without it each call's prompt would put out the other's."""
+    of = OnnxSettings(engine="onnx", system_prompt="")
+    settings = ReplicatedLlmSettings(engine="replicas", of=of).for_calls(5)
+    assert settings.of == of.for_calls(5)
+    assert settings.of != of
 
 
 def test_replicas_of_replicas_are_refused() -> None:
