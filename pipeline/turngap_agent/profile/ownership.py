@@ -65,6 +65,9 @@ def _ending_owner(ending: Mapping[str, Any], key: str) -> Owner:
 
 
 def _engine_owner(stage: Stage, section: EngineKind, settings: Mapping[str, Any]) -> Owner:
+    if isinstance(replicated := settings.get("of"), Mapping):  # its settings decide, wherever it is
+        owner = _engine_owner(stage, section, replicated)
+        return Owner(owner.setting.replace(f"{section}.", f"{section}.of.", 1), owner.value)
     engine = str(settings.get("engine", ""))
     try:
         key = registry.find(section, engine).governing.get(stage)

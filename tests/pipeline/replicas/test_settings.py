@@ -10,7 +10,9 @@ from turngap_agent.gpu import memory_plan
 from turngap_agent.llm.onnx.settings import OnnxSettings
 from turngap_agent.llm.vllm.command_line import build_arguments
 from turngap_agent.llm.vllm.settings import VllmSettings
+from turngap_agent.profile import ownership
 from turngap_agent.replicas.settings import ReplicatedLlmSettings
+from turngap_agent.tracing import Activity
 
 
 def test_the_profile_of_a_cluster_takes_nothing_of_this_machines_gpu() -> None:
@@ -52,6 +54,13 @@ def test_a_replica_keeps_the_conversation_of_every_call() -> None:
     settings = ReplicatedLlmSettings(engine="replicas", of=of).for_calls(5)
     assert settings.of == of.for_calls(5)
     assert settings.of != of
+
+
+def test_the_replicated_engines_settings_decide_how_long_a_stage_takes() -> None:
+    """By their keys, as the command line takes them."""
+    owners = ownership.find_owners(profile.load("cluster").model_dump())
+    assert owners[Activity.FIRST_TOKEN] == ownership.Owner("llm.of.model", "gemma-3-27b-it-w4a16")
+    profile.load("cluster", (f"{owners[Activity.FIRST_TOKEN].setting}=gemma-3-27b-it-w4a16",))
 
 
 def test_replicas_of_replicas_are_refused() -> None:
