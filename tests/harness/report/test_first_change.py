@@ -47,8 +47,10 @@ def test_every_stage_of_every_profile_has_an_owner(name: str) -> None:
         if not owner.is_setting:
             assert activity.stage not in ENGINE_OF
             continue
-        section, _, key = owner.setting.partition(".")
-        assert str(data[section][key]) == owner.value
+        value: Any = data
+        for key in owner.setting.split("."):  # of replicas: a key of the engine that they replicate
+            value = value[key]
+        assert str(value) == owner.value
 
 
 def test_scripted_engines_name_their_own_times() -> None:
