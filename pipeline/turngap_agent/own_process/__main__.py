@@ -8,15 +8,14 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from turngap_agent import building
 from turngap_agent.engines import EngineSettings
 from turngap_agent.errors import TurngapError, one_line
-from turngap_agent.llm import Request
 from turngap_agent.own_process.frames import FACTS, RESULTS, STREAMS, pack, read
+from turngap_agent.own_process.sent_requests import attach_functions
 from turngap_agent.telemetry import logs
 
 
@@ -67,14 +66,7 @@ class Works:
         self._send(("end", number, None if task.cancelled() else task.result()))
 
     def _equip(self, number: int, argument: Any) -> Any:
-        if not isinstance(argument, Request):
-            return argument
-        wants = argument.set_sentence_end is not None
-        return replace(
-            argument,
-            set_attribute=lambda name, value: self._send(("fact", number, name, value)),
-            set_sentence_end=(lambda probability: self._send(("sentence_end", number, probability))) if wants else None,
-        )
+        return attach_functions(argument, lambda message: self._send((message[0], number, *message[1:])))
 
     def _send(self, message: tuple[Any, ...]) -> None:
         self._writer.write(pack(message))

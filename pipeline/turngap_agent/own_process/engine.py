@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from turngap_agent.engines import EngineSettings
 from turngap_agent.errors import EngineError
 from turngap_agent.llm import Request
 from turngap_agent.own_process.frames import STREAMS, pack, read, read_blocking
+from turngap_agent.own_process.sent_requests import TOLD, find_request, pass_on, strip_functions
 
 LONGEST_WAIT_S = 30.0
 HELD_S = 2.0
@@ -164,10 +165,8 @@ class ProcessEngine:
         match message:
             case ("item", _, _):
                 asked.messages.put_nowait(message)
-            case ("fact", _, name, value) if asked.request is not None:
-                asked.request.set_attribute(name, value)
-            case ("sentence_end", _, value) if asked.request is not None and asked.request.set_sentence_end:
-                asked.request.set_sentence_end(value)
+            case (kind, _, *values) if kind in TOLD:
+                pass_on(asked.request, (kind, *values))
             case ("end", number, _):
                 asked.messages.put_nowait(message)
                 asked.working.close()
@@ -197,10 +196,9 @@ class ProcessEngine:
         self._number += 1
         working = contextlib.ExitStack()
         working.enter_context(meter.current().busy())
-        request = next((one for one in arguments if isinstance(one, Request)), None)
-        asked = _Asked(asyncio.Queue(), working, request)
+        asked = _Asked(asyncio.Queue(), working, find_request(arguments))
         self._asked[self._number] = asked
-        self._send("start", self._number, method, tuple(map(_strip, arguments)))
+        self._send("start", self._number, method, tuple(map(strip_functions, arguments)))
         return self._number, asked.messages
 
     @property
@@ -241,15 +239,3 @@ class ProcessEngine:
                 self._send("cancel", number)
         if message[2] is not None:
             raise EngineError(message[2])
-
-
-def _strip(argument: Any) -> Any:
-    """Return an argument without what cannot be sent: a request's functions are called on this side."""
-    if not isinstance(argument, Request):
-        return argument
-    mark = None if argument.set_sentence_end is None else _unsendable
-    return replace(argument, set_attribute=_unsendable, set_sentence_end=mark)
-
-
-def _unsendable(*_: Any) -> None:
-    """Stands for a function on the agent's side."""

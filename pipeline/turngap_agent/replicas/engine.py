@@ -13,15 +13,14 @@ import pickle
 import secrets
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from turngap_agent import clock, meter
 from turngap_agent.engines import EngineKind, EngineSettings
 from turngap_agent.errors import EngineError, one_line
-from turngap_agent.llm import Request
 from turngap_agent.own_process.frames import STREAMS
+from turngap_agent.own_process.sent_requests import TOLD, find_request, pass_on, strip_functions
 from turngap_agent.replicas import session
 from turngap_agent.replicas.replica import EngineReplica, Message
 from turngap_agent.replicas.settings import Replication
@@ -126,9 +125,9 @@ class ReplicatedEngine:
         return getattr(handle, method)
 
     async def _result(self, method: str, *arguments: Any) -> Any:
-        request = _find_request(arguments)
+        request = find_request(arguments)
         with meter.current().busy():
-            response = self._ask("ask").remote(method, tuple(map(_strip, arguments)))
+            response = self._ask("ask").remote(method, tuple(map(strip_functions, arguments)))
             try:
                 messages = await response
             except asyncio.CancelledError:
@@ -137,17 +136,17 @@ class ReplicatedEngine:
             except self._ray_error as error:
                 raise EngineError(_describe_death(self._stage, error)) from None
         for message in messages[:-1]:
-            _tell(request, message)
+            pass_on(request, message)
         return self._take(messages[-1])
 
     async def _stream(self, method: str, *arguments: Any) -> AsyncGenerator[Any, None]:
-        request = _find_request(arguments)
+        request = find_request(arguments)
         with meter.current().busy():
-            response = self._ask("stream", stream=True).remote(method, tuple(map(_strip, arguments)))
+            response = self._ask("stream", stream=True).remote(method, tuple(map(strip_functions, arguments)))
             try:
                 async for message in response:
-                    if message[0] in ("fact", "sentence_end"):
-                        _tell(request, message)
+                    if message[0] in TOLD:
+                        pass_on(request, message)
                     else:
                         yield self._take(message)
             except self._ray_error as error:
@@ -186,31 +185,6 @@ def connect(address: str, stage: str) -> None:
             f"{stage}: replication.ray {address}: no Ray cluster ({one_line(error, 300)}); start one with `ray start "
             f"--head`, or set replication.ray to {LOCAL}"
         ) from error
-
-
-def _find_request(arguments: tuple[Any, ...]) -> Request | None:
-    return next((one for one in arguments if isinstance(one, Request)), None)
-
-
-def _strip(argument: Any) -> Any:
-    """Return an argument without what cannot be sent: a request's functions are called on this side."""
-    if not isinstance(argument, Request):
-        return argument
-    mark = None if argument.set_sentence_end is None else _unsendable
-    return replace(argument, set_attribute=_unsendable, set_sentence_end=mark)
-
-
-def _unsendable(*_: Any) -> None:
-    """Stands for a function on the agent's side."""
-
-
-def _tell(request: Request | None, message: Message) -> None:
-    """Pass on what an engine said of a request."""
-    match message:
-        case ("fact", name, value) if request is not None:
-            request.set_attribute(name, value)
-        case ("sentence_end", value) if request is not None and request.set_sentence_end is not None:
-            request.set_sentence_end(value)
 
 
 def _describe_death(stage: str, error: BaseException) -> str:

@@ -6,14 +6,13 @@ import contextlib
 import os
 import pickle
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Any
 
 from turngap_agent import building
 from turngap_agent.engines import EngineSettings
 from turngap_agent.errors import TurngapError, one_line
-from turngap_agent.llm import Request
 from turngap_agent.own_process.frames import FACTS, RESULTS, STREAMS
+from turngap_agent.own_process.sent_requests import attach_functions
 
 Message = tuple[Any, ...]
 """("item", value), ("fact", name, value), ("sentence_end", probability) or ("failed", text)."""
@@ -42,7 +41,7 @@ class EngineReplica:
         """Return what a method with one result said on the way, and its result or failure last."""
         said: list[Message] = []
         try:
-            result = await getattr(self._engine, method)(*(_equip(one, said) for one in arguments))
+            result = await getattr(self._engine, method)(*(attach_functions(one, said.append) for one in arguments))
         except Exception as error:  # noqa: BLE001  # whatever an engine raises is its answer
             return [*said, ("failed", _describe(error))]
         return [*said, ("item", result)]
@@ -52,7 +51,7 @@ class EngineReplica:
         said: list[Message] = []
         try:
             async with contextlib.aclosing(
-                getattr(self._engine, method)(*(_equip(one, said) for one in arguments))
+                getattr(self._engine, method)(*(attach_functions(one, said.append) for one in arguments))
             ) as pieces:
                 async for piece in pieces:
                     for message in said:
@@ -71,18 +70,6 @@ class EngineReplica:
     async def forget(self, call_block: str) -> None:
         """Let the context of a call that has ended make room for another."""
         self._engine.forget(call_block)
-
-
-def _equip(argument: Any, said: list[Message]) -> Any:
-    """Return an argument for the engine: what it says of a request is noted for the agent."""
-    if not isinstance(argument, Request):
-        return argument
-    wants = argument.set_sentence_end is not None
-    return replace(
-        argument,
-        set_attribute=lambda name, value: said.append(("fact", name, value)),
-        set_sentence_end=(lambda probability: said.append(("sentence_end", probability))) if wants else None,
-    )
 
 
 def _describe(error: Exception) -> str:
