@@ -37,11 +37,10 @@ from turngap.cluster.messages import (
     Stop,
     Timed,
     ToCaller,
-    encode_message,
-    read_messages,
 )
 from turngap.model.records import CallRecord
 from turngap.model.turn import TurnRecord
+from turngap.processes.pickled_messages import encode_message, read_messages
 from turngap.scenario import PlannedCall
 from turngap.session import runner
 from turngap.session.agent_run import AgentRun, AssignedCall, open_run

@@ -12,8 +12,9 @@ from typing import Protocol, cast
 
 from turngap_agent.errors import HarnessError
 
-from turngap.cluster.messages import FromCaller, ToCaller, encode_message, read_messages
+from turngap.cluster.messages import FromCaller, ToCaller
 from turngap.processes import child
+from turngap.processes.pickled_messages import encode_message, read_messages
 
 MODULE = "turngap.cluster.caller_process"
 END_S = 20.0

@@ -1,16 +1,8 @@
-"""What a run's driver and its caller processes tell each other: a share of the calls, and what became of each call.
-
-Every message is a pickle with its length before it, over pipes between processes of one program of one version.
-"""
+"""What a run's driver and its caller processes tell each other: a share of the calls, and what became of each call."""
 
 from __future__ import annotations
 
-import os
-import pickle
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
 
 from turngap.calibration.calibrate import Calibration
 from turngap.corpus.clips import Corpus
@@ -18,10 +10,6 @@ from turngap.model.records import CallRecord
 from turngap.scenario import PlannedCall
 from turngap.session.request import Request
 from turngap.session.scoring_process import ScoredCall
-
-_LENGTH = struct.Struct("<Q")
-_PIECE = 1 << 20
-"""Bytes read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,35 +108,3 @@ class Failed:
 
 ToCaller = Share | Go | Enough | Stop
 FromCaller = Ready | Began | Timed | Ended | Finished | Failed
-
-
-def encode_message(message: ToCaller | FromCaller) -> bytes:
-    """Return a message as it is written to a pipe."""
-    data = pickle.dumps(message, protocol=5)
-    return _LENGTH.pack(len(data)) + data
-
-
-def read_messages(stream: IO[bytes]) -> Iterator[ToCaller | FromCaller]:
-    """Yield the messages that were written to the pipe's other end, until it is closed; a torn last one is left out."""
-    descriptor = stream.fileno()  # nothing of the next message may stay in a buffer
-    while True:
-        head = _read_exactly(descriptor, _LENGTH.size)
-        if head is None:
-            return
-        data = _read_exactly(descriptor, _LENGTH.unpack(head)[0])
-        if data is None:
-            return
-        message: ToCaller | FromCaller = pickle.loads(data)  # of our own process
-        yield message
-
-
-def _read_exactly(descriptor: int, size: int) -> bytes | None:
-    """Return so many bytes; None if the pipe was closed before."""
-    pieces = []
-    while size:
-        piece = os.read(descriptor, min(size, _PIECE))
-        if not piece:
-            return None
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)

@@ -14,8 +14,9 @@ from typing import Any
 from turngap_agent.errors import one_line
 
 from turngap.cluster.callers import CallerLostError, CallerProcess
-from turngap.cluster.messages import FromCaller, ToCaller, encode_message
+from turngap.cluster.messages import FromCaller, ToCaller
 from turngap.cluster.ray_cluster import Node, import_ray, on_node
+from turngap.processes.pickled_messages import encode_message
 
 METHODS_AT_ONCE = 3
 """`receive`, which lasts as long as the caller, and two others."""

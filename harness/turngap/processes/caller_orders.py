@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,9 +10,6 @@ from turngap.model.figures import Lateness
 from turngap.model.records import CallRecord
 from turngap.processes.packed_record import PackedRecord
 from turngap.scenario import PlannedCall
-
-LENGTH = struct.Struct("!Q")
-"""Before each message on a pipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +108,3 @@ class Done:
     wall_ns: int
     cpu_ns: int
     spun_ns: int
-
-
-def encode_message(message: object) -> bytes:
-    """Return a message for a pipe: its length, and its pickle."""
-    data = pickle.dumps(message, protocol=5)
-    return LENGTH.pack(len(data)) + data

@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import pickle
 import resource
 import signal
 import sys
@@ -24,8 +23,9 @@ from turngap.caller.priority import describe_priority, raised_priority, short_co
 from turngap.caller.scheduler import Scheduler
 from turngap.clock import SystemClock
 from turngap.model.records import Clip
-from turngap.processes.caller_orders import LENGTH, ArrangedCall, Done, Ended, Order, Stop, encode_message
+from turngap.processes.caller_orders import ArrangedCall, Done, Ended, Order, Stop
 from turngap.processes.packed_record import pack_record
+from turngap.processes.pickled_messages import encode_message, read_messages
 
 
 class CallPlacer:
@@ -121,8 +121,7 @@ def _cpu_ns() -> int:
 def _read_orders(source: IO[bytes], loop: asyncio.AbstractEventLoop, orders: asyncio.Queue[Any]) -> None:
     """Pass on what is read; None at the end."""
     with contextlib.suppress(RuntimeError):  # the loop has ended
-        while len(head := source.read(LENGTH.size)) == LENGTH.size:
-            message = pickle.loads(source.read(LENGTH.unpack(head)[0]))  # of the process that started this one
+        for message in read_messages(source):
             loop.call_soon_threadsafe(orders.put_nowait, message)
         loop.call_soon_threadsafe(orders.put_nowait, None)
 
@@ -158,7 +157,7 @@ def main() -> None:
 
     try:
         asyncio.run(run())
-    except BaseException:  # noqa: BLE001  # the reader's thread holds stdin: an ordinary exit would wait for its lock
+    except BaseException:  # noqa: BLE001  # whatever it is, it is printed, and no thread is waited for
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)

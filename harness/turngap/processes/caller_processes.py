@@ -23,7 +23,6 @@ from turngap.clock import NS_PER_MS, Clock
 from turngap.model.records import Clip
 from turngap.processes import child
 from turngap.processes.caller_orders import (
-    LENGTH,
     ArrangedCall,
     CallerLoad,
     Done,
@@ -32,9 +31,9 @@ from turngap.processes.caller_orders import (
     Order,
     ServedCalls,
     Stop,
-    encode_message,
 )
 from turngap.processes.packed_record import unpack_record
+from turngap.processes.pickled_messages import LENGTH, encode_message
 
 CALLS_PER_PROCESS = 100
 """So many two-way calls at once leave half of a core free, which bursts and a busy machine need."""

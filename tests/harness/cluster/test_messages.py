@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
-from turngap.cluster.messages import Began, Ended, Finished, encode_message, read_messages
+from turngap.cluster.messages import Began, Ended, Finished
+from turngap.processes.pickled_messages import encode_message, read_messages
 
 from tests.harness.cluster.fake_callers import score
 
