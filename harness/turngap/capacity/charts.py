@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from turngap.capacity.folder import CapacityRecord
 from turngap.capacity.points import PointRecord
-from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
+from turngap.report.svg import Canvas, annotate, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms
 
 ROLES = ("accent", "llm", "tts", "stt", "endpointing", "conversion")
@@ -58,13 +58,13 @@ def draw_capacity(name: str, series: Sequence[Series]) -> Markup:
         ax.xaxis.set_major_formatter(lambda at, _: f"{at:g}")
         for budget in budgets:
             ax.plot([0, right], [budget, budget], color=css_colour("budget"), lw=1.5, dashes=(4, 3))
-            _annotate(ax, f"budget {budget:g} ms", (right, budget), (-2, 3), "budget", ha="right")
+            annotate(ax, f"budget {budget:g} ms", (right, budget), (-2, 3), "budget", ha="right")
         for place, (each, points) in enumerate(drawn):
             _draw_series(ax, each, points, ROLES[place % len(ROLES)])
         for point in (point for each in series for point in each.points if point.gap_ms.p95 is None):
             role = "over" if point.is_valid else "muted"
-            _annotate(ax, "no p95", (point.load, top), (0, -16), role, ha="center")
-        _annotate(ax, f"{_metric(series)}, ms: p95, its bound, median", (0, top), (-44, 12), "muted")
+            annotate(ax, "no p95", (point.load, top), (0, -16), role, ha="center")
+        annotate(ax, f"{_metric(series)}, ms: p95, its bound, median", (0, top), (-44, 12), "muted")
 
     return render_chart(name, "Capacity", describe_series(series), draw, (1040, 380), (350, 320))
 
@@ -96,12 +96,12 @@ def _draw_series(ax: Axes, each: Series, points: Sequence[PointRecord], role: st
         if knee is not None and knee.is_found and knee.load == point.load:
             draw_dots(ax, [(point.load, p95)], "budget", 19)
             draw_dots(ax, [(point.load, p95)], "paper", 14)
-            _annotate(ax, "knee", (point.load, p95), (0, 12), "ink", ha="center")
+            annotate(ax, "knee", (point.load, p95), (0, 12), "ink", ha="center")
         draw_dots(ax, [(point.load, p95)], colour, 9)
         if point.saturated:
-            _annotate(ax, "■ saturated", (point.load, p95), (0, -18), "over", ha="center")
+            annotate(ax, "■ saturated", (point.load, p95), (0, -18), "over", ha="center")
         elif not point.is_valid:
-            _annotate(ax, "invalid", (point.load, p95), (0, -18), "muted", ha="center")
+            annotate(ax, "invalid", (point.load, p95), (0, -18), "muted", ha="center")
 
 
 def _values(point: PointRecord) -> list[float]:
@@ -112,18 +112,3 @@ def _values(point: PointRecord) -> list[float]:
 def _metric(series: Sequence[Series]) -> str:
     metrics = {each.record.metric for each in series}
     return "perceived gap" if metrics == {"perceived_gap_ms"} else "turn gap"
-
-
-def _annotate(
-    ax: Axes, words: str, at: tuple[float, float], offset: tuple[float, float], role: str, *, ha: str = "left"
-) -> None:
-    ax.annotate(
-        words,
-        at,
-        offset,
-        textcoords="offset points",
-        annotation_clip=False,
-        color=css_colour(role),
-        ha=ha,
-        va="bottom",
-    )

@@ -78,6 +78,30 @@ class Canvas:
         return ax
 
 
+def annotate(
+    ax: Axes,
+    words: str,
+    at: tuple[float, float],
+    offset: tuple[float, float],
+    role: str,
+    *,
+    ha: str = "left",
+    weight: str = "normal",
+) -> None:
+    """Write words at a place of the axes, moved by an offset in points; they may lie outside the axes."""
+    ax.annotate(
+        words,
+        at,
+        offset,
+        textcoords="offset points",
+        annotation_clip=False,
+        color=css_colour(role),
+        ha=ha,
+        va="bottom",
+        weight=weight,
+    )
+
+
 def draw_dots(ax: Axes, points: Iterable[tuple[float, float]], role: str, size: float) -> None:
     """Draw round dots as one path of moves with round caps: each takes a tenth of the bytes of a marker."""
     vertices = [vertex for x, y in points for vertex in ((x, y), (x, y))]

@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
-from matplotlib.axes import Axes
 
 from turngap.model.plural import plural
 from turngap.model.turn import TurnRecord
-from turngap.report.svg import Canvas, css_colour, draw_dots, render_chart
+from turngap.report.svg import Canvas, annotate, css_colour, draw_dots, render_chart
 from turngap.report.wording import ms, percent
 from turngap.sweeps.points import AIM_MS, Point, turns_with_gap
 
@@ -49,8 +48,8 @@ def trade_off(name: str, title: str, points: Sequence[Point], value: Value) -> M
                 draw_dots(ax, [(gap, rate)], "paper", 14)
             draw_dots(ax, [(gap, rate)], role, 10)
             lift = _lines_to_lift(places, gap, upper, 22 * (high - low) / canvas.width)
-            _annotate(ax, str(number), (gap, upper), (0, 4 + 14 * lift), ink, ha="center", weight="bold")
-        _annotate(ax, "false cut-offs", (low, top * 100), (-46, 12), "muted")
+            annotate(ax, str(number), (gap, upper), (0, 4 + 14 * lift), ink, ha="center", weight="bold")
+        annotate(ax, "false cut-offs", (low, top * 100), (-46, 12), "muted")
 
     description = (
         f"{title} of {plural(len(shown), 'setting')} against the rate of false cut-offs, with its 95 % bound: "
@@ -89,10 +88,10 @@ def distributions(points: Sequence[Point], turns: Sequence[Sequence[TurnRecord]]
                     ax.plot([at, at], [place + 0.44, place + 0.92], color=css_colour("ink"), lw=2)
             current = ", the profile's own" if point.current else ""
             words = f"{_shorten(point.name, 34 if canvas.narrow else 80)}{current}"
-            _annotate(ax, str(place + 1), (low, place + 0.4), (-24, 0), "ink", weight="bold")
-            _annotate(ax, words, (low, place + 0.4), (0, 0), "ink" if point.on_front else "muted")
+            annotate(ax, str(place + 1), (low, place + 0.4), (-24, 0), "ink", weight="bold")
+            annotate(ax, words, (low, place + 0.4), (0, 0), "ink" if point.on_front else "muted")
             if lost[place]:
-                _annotate(ax, f"{lost[place]} not good", (high, place + 0.86), (64, 0), "over", ha="right")
+                annotate(ax, f"{lost[place]} not good", (high, place + 0.86), (64, 0), "over", ha="right")
 
     description = "Turn gaps of each setting, one dot a turn, with lines at median and p95: " + "; ".join(
         f"{number} {point.name}: median {ms(point.turn_gap_ms.p50)} ms, p95 {ms(point.turn_gap_ms.p95)} ms, "
@@ -134,26 +133,3 @@ def _spread_offset(index: int) -> float:
 
 def _shorten(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _annotate(
-    ax: Axes,
-    words: str,
-    at: tuple[float, float],
-    offset: tuple[float, float],
-    role: str,
-    *,
-    ha: str = "left",
-    weight: str = "normal",
-) -> None:
-    ax.annotate(
-        words,
-        at,
-        offset,
-        textcoords="offset points",
-        annotation_clip=False,
-        color=css_colour(role),
-        ha=ha,
-        va="bottom",
-        weight=weight,
-    )
