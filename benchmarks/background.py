@@ -25,8 +25,8 @@ from turngap_agent.stt.faster_whisper.engine import FasterWhisper
 from turngap_agent.stt.faster_whisper.settings import FasterWhisperSettings
 from turngap_agent.telephony import mulaw
 
-from benchmarks.endpointing import load_sentence
 from benchmarks.promises import Promise, make_parser, print_progress, print_result, print_table
+from benchmarks.prompt_tracks import load_sentence
 
 KINDS, RATIOS_DB = ("babble", "music", "pink"), (20, 10, 5, 0)
 NOISE_PIECES = 8

@@ -28,8 +28,8 @@ from turngap_agent.resample import to_16k
 from turngap_agent.telephony import mulaw
 from turngap_agent.transcribe import find_voice
 
-from benchmarks.endpointing import load_sentence
 from benchmarks.promises import Promise, format_number, make_parser, print_progress, print_result, print_table
+from benchmarks.prompt_tracks import load_sentence
 
 KINDS, LEVELS_DBFS = ("line", "pink", "music"), (-50, -40, -30)
 LEAD_SAMPLES = 4000
