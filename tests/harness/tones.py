@@ -8,6 +8,8 @@ import numpy as np
 import soundfile
 
 RATE = 8000
+SCRIPTED = ("--profile", "scripted", "--set", "tts.ms_per_character=15")
+"""The agent without models, with replies of half a second: a call ends once the reply was heard."""
 
 
 def scenario_of_tones(folder: Path, turns: int, **keys: object) -> Path:

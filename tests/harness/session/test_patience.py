@@ -15,6 +15,8 @@ from turngap.scenario import Scenario, load_scenario_file
 from turngap.store import folder as store
 from turngap.store.folder import StoredRun
 
+from tests.harness.tones import SCRIPTED
+
 RATE = 8000
 PATIENCE_S = 280
 NO_PATIENCE = ("--set", "endpointing.min_silence_ms=192")
@@ -36,9 +38,7 @@ def write_tones(folder: Path, name: str, *lengths_ms: int) -> None:
 
 def run_scenario(folder: Path, file: Path, *arguments: str) -> StoredRun:
     """Run the scripted agent on it, through its server."""
-    command = child.python_command(
-        "turngap", "run", str(file), "--profile", "scripted", *arguments, "--out", str(folder / "results")
-    )
+    command = child.python_command("turngap", "run", str(file), *SCRIPTED, *arguments, "--out", str(folder / "results"))
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode in (0, 2), done.stderr
     (run,) = (folder / "results").glob("*-scripted")

@@ -23,7 +23,7 @@ from turngap.store import folder as store
 from turngap.store import ledger
 from turngap_agent.tracing import Stage
 
-from tests.harness.tones import scenario_of_tones
+from tests.harness.tones import SCRIPTED, scenario_of_tones
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "run.schema.json"
 PATIENCE_S = 120
@@ -74,7 +74,7 @@ def test_a_run_leaves_everything_a_report_needs(tmp_path: Path) -> None:
     The user's Twilio token changes nothing: the agent we start asks for no signature.
     """
     results = tmp_path / "results"
-    arguments = ("run", str(scenario_of_tones(tmp_path, 2)), "--profile", "scripted", "--out", str(results), "--json")
+    arguments = ("run", str(scenario_of_tones(tmp_path, 2)), *SCRIPTED, "--out", str(results), "--json")
     env = dict(os.environ) | {"TWILIO_AUTH_TOKEN": "secret"}
     done = subprocess.run(turngap(*arguments), env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     folder = only_run(results)
@@ -119,9 +119,7 @@ def test_a_run_leaves_everything_a_report_needs(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_finished_turns(tmp_path: Path) -> None:
     """One line that says how to go on, exit code 2, nothing left running, the turn under way not counted."""
     results = tmp_path / "results"
-    with running_session(
-        "run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)
-    ) as process:
+    with running_session("run", str(scenario_of_tones(tmp_path, 3)), *SCRIPTED, "--out", str(results)) as process:
         wait_for(process.stderr, "1/3")
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
@@ -140,9 +138,7 @@ def test_ctrl_c_keeps_finished_turns(tmp_path: Path) -> None:
 def test_a_second_signal_names_the_folder_that_resumes(tmp_path: Path) -> None:
     """Ended at once in mid-call, a space in its path: the line has the run's real path, and `--resume` takes it."""
     results = tmp_path / "all results"
-    with running_session(
-        "run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)
-    ) as process:
+    with running_session("run", str(scenario_of_tones(tmp_path, 3)), *SCRIPTED, "--out", str(results)) as process:
         wait_for(process.stderr, "1/3")
         process.send_signal(signal.SIGTERM)
         wait_for(process.stderr, "finishing up")
@@ -157,9 +153,7 @@ def test_a_second_signal_names_the_folder_that_resumes(tmp_path: Path) -> None:
 def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
     """There is nothing to keep: one line, exit code 2, no folder, no process."""
     results = tmp_path / "results"
-    with running_session(
-        "run", str(scenario_of_tones(tmp_path, 1)), "--profile", "scripted", "--out", str(results)
-    ) as process:
+    with running_session("run", str(scenario_of_tones(tmp_path, 1)), *SCRIPTED, "--out", str(results)) as process:
         wait_for(process.stderr, "calibrating")
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
@@ -175,9 +169,7 @@ def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
 def test_kill_9_loses_no_finished_turn_and_leaves_no_process(tmp_path: Path) -> None:
     """The agent and the rest end by themselves, the folder renders, and --resume makes only the missing calls."""
     results = tmp_path / "results"
-    with running_session(
-        "run", str(scenario_of_tones(tmp_path, 2)), "--profile", "scripted", "--out", str(results)
-    ) as process:
+    with running_session("run", str(scenario_of_tones(tmp_path, 2)), *SCRIPTED, "--out", str(results)) as process:
         wait_for(process.stderr, "1/2")
         family = psutil.Process(process.pid).children(recursive=True)
         assert family
@@ -198,9 +190,7 @@ def test_kill_9_loses_no_finished_turn_and_leaves_no_process(tmp_path: Path) -> 
 def test_an_agent_that_dies_in_mid_call_is_named(tmp_path: Path) -> None:
     """One line with its log, exit code 2, finished turns kept, INVALID with the reason in run.json."""
     results = tmp_path / "results"
-    with running_session(
-        "run", str(scenario_of_tones(tmp_path, 3)), "--profile", "scripted", "--out", str(results)
-    ) as process:
+    with running_session("run", str(scenario_of_tones(tmp_path, 3)), *SCRIPTED, "--out", str(results)) as process:
         wait_for(process.stderr, "1/3")
         for each in psutil.Process(process.pid).children():
             with contextlib.suppress(psutil.Error):
@@ -222,8 +212,7 @@ def test_every_utterance_is_called_under_each_network(tmp_path: Path) -> None:
     arguments = (
         "run",
         str(scenario_of_tones(tmp_path, 2)),
-        "--profile",
-        "scripted",
+        *SCRIPTED,
         "--out",
         str(tmp_path / "results"),
     )
@@ -249,7 +238,7 @@ def test_a_killed_gate_is_aborted_until_it_is_resumed(tmp_path: Path) -> None:
     scenario = scenario_of_tones(tmp_path, 20, gate="true", probe="true", shuffle="turns")
     budget, results = tmp_path / "ten.yaml", tmp_path / "results"
     budget.write_text("name: ten\nlimits: [{metric: turn_gap_ms, at_most: 10}]\n")
-    arguments = ("run", str(scenario), "--profile", "scripted", "--budget", str(budget), "--out", str(results))
+    arguments = ("run", str(scenario), *SCRIPTED, "--budget", str(budget), "--out", str(results))
     with running_session(*arguments) as session:
         wait_for(session.stderr, "1/20")
         session.send_signal(signal.SIGKILL)
@@ -273,7 +262,7 @@ def test_a_ledger_that_cannot_be_written_is_one_line_before_anything_starts(tmp_
     """Exit code 3, and no run folder."""
     scenario, results = scenario_of_tones(tmp_path, 20, gate="true", probe="true"), tmp_path / "results"
     (results / ledger.LEDGER).mkdir(parents=True)
-    arguments = ("run", str(scenario), "--profile", "scripted", "--budget", "edge500", "--out", str(results))
+    arguments = ("run", str(scenario), *SCRIPTED, "--budget", "edge500", "--out", str(results))
     done = subprocess.run(turngap(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 3
     (line,) = [line for line in done.stderr.splitlines() if "error" in line]

@@ -19,6 +19,7 @@ from turngap.session import runner as session_runner
 from turngap.session.request import Options
 from turngap.store import folder as store
 from turngap.sweeps import folder, grid, plan, runner
+from turngap_agent import profile as profiles
 
 from tests.harness import report_builders
 from tests.harness.session.test_runner import (
@@ -30,17 +31,24 @@ from tests.harness.session.test_runner import (
     turngap,
     wait_for,
 )
-from tests.harness.tones import scenario_of_tones
+from tests.harness.tones import SCRIPTED, scenario_of_tones
 
 LONG_S = 5 * PATIENCE_S
 """Several agents start on a machine that may have other work."""
-SETTINGS = ("--profile", "scripted", "--set", "endpointing.min_silence_ms=150,200")
+
+
+def settings(path: Path) -> tuple[str, ...]:
+    """Two values of the scripted agent's; its replies are short, in a profile of its own, so that one value is its."""
+    own = path / "scripted.yaml"
+    shipped = (profiles.PROFILES / "scripted.yaml").read_text("utf-8")
+    own.write_text(shipped.replace("tts: {engine: scripted}", "tts: {engine: scripted, ms_per_character: 15}"))
+    return ("--profile", str(own), "--set", "endpointing.min_silence_ms=150,200")
 
 
 def test_a_sweep_measures_each_utterance_under_every_setting_before_the_next(tmp_path: Path) -> None:
     """sweep.json on stdout alone, a run folder a setting, calls interleaved, one calibration, a report."""
     results = tmp_path / "results"
-    arguments = ("sweep", str(scenario_of_tones(tmp_path, 2)), *SETTINGS, "--out", str(results), "--json")
+    arguments = ("sweep", str(scenario_of_tones(tmp_path, 2)), *settings(tmp_path), "--out", str(results), "--json")
     done = subprocess.run(turngap(*arguments), capture_output=True, text=True, timeout=LONG_S, check=False)
     path = only_run(results)
     assert json.loads(done.stdout) == json.loads((path / folder.SWEEP).read_text())
@@ -77,7 +85,9 @@ def test_a_sweep_measures_each_utterance_under_every_setting_before_the_next(tmp
 def test_kill_9_loses_no_finished_turn_of_any_setting(tmp_path: Path) -> None:
     """No process is left, the report renders, and --resume makes only the missing calls."""
     results = tmp_path / "results"
-    with running_session("sweep", str(scenario_of_tones(tmp_path, 2)), *SETTINGS, "--out", str(results)) as process:
+    with running_session(
+        "sweep", str(scenario_of_tones(tmp_path, 2)), *settings(tmp_path), "--out", str(results)
+    ) as process:
         wait_for(process.stderr, "1/4")
         family = psutil.Process(process.pid).children(recursive=True)
         assert family
@@ -110,7 +120,9 @@ def test_kill_9_loses_no_finished_turn_of_any_setting(tmp_path: Path) -> None:
 def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
     """There is nothing to keep: one line, exit code 2, no folder, no process."""
     results = tmp_path / "results"
-    with running_session("sweep", str(scenario_of_tones(tmp_path, 1)), *SETTINGS, "--out", str(results)) as process:
+    with running_session(
+        "sweep", str(scenario_of_tones(tmp_path, 1)), *settings(tmp_path), "--out", str(results)
+    ) as process:
         wait_for(process.stderr, "calibrating")
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
@@ -124,7 +136,9 @@ def test_ctrl_c_before_the_first_call_leaves_nothing(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_finished_turns_and_says_how_to_go_on(tmp_path: Path) -> None:
     """One line with the command, exit code 2; finished turns are in the figures of an unfinished sweep."""
     results = tmp_path / "results"
-    with running_session("sweep", str(scenario_of_tones(tmp_path, 3)), *SETTINGS, "--out", str(results)) as process:
+    with running_session(
+        "sweep", str(scenario_of_tones(tmp_path, 3)), *settings(tmp_path), "--out", str(results)
+    ) as process:
         wait_for(process.stderr, "1/6")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=LONG_S)
@@ -139,7 +153,7 @@ def test_ctrl_c_keeps_finished_turns_and_says_how_to_go_on(tmp_path: Path) -> No
 
 def test_a_single_setting_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     """One line at the start says so; the sweep continues."""
-    arguments = ("--profile", "scripted", "--set", "endpointing.min_silence_ms=150", "--out", str(tmp_path / "results"))
+    arguments = (*SCRIPTED, "--set", "endpointing.min_silence_ms=150", "--out", str(tmp_path / "results"))
     with running_session("sweep", str(scenario_of_tones(tmp_path, 3)), *arguments) as process:
         wait_for(process.stderr, "nothing to compare")
         process.send_signal(signal.SIGINT)
@@ -178,7 +192,7 @@ def test_conflicting_options_are_refused_before_anything_starts(
 def test_more_than_one_call_at_once_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The agents that wait would not be idle."""
     scenario = scenario_of_tones(tmp_path, 2, simultaneous_calls=2)
-    assert app.execute(["sweep", str(scenario), *SETTINGS]) == 3
+    assert app.execute(["sweep", str(scenario), *settings(tmp_path)]) == 3
     assert "one call at a time" in capsys.readouterr().err
 
 
