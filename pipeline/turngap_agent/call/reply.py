@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
 from turngap_agent import deadlines, meter, tracing
@@ -39,7 +39,7 @@ from turngap_agent.telephony import SAMPLE_RATE
 from turngap_agent.tracing import Stage
 
 UNDERSTANDABLE_SAMPLES = SAMPLE_RATE
-"""A caller who has spoken for a second hears that no words were recognised; after a cough the agent stays silent."""
+"""A caller who has spoken for a second hears at once that no words were recognised; after a cough the agent waits."""
 _SENTENCE_END = (".", "!", "?", "…")
 _log = logging.getLogger("turngap.call")
 
@@ -116,9 +116,21 @@ class Reply:
 
     async def run(self) -> None:
         """Answer; failures are recorded in `result` and in the notes, never raised."""
+        await self._carry_out(self._answer_in_time)
+
+    async def ask_to_repeat(self) -> None:
+        """Ask the caller to say it again, in place of an answer; failures are recorded as those of `run`."""
+        self.confirm()
+        await self._carry_out(self._say_not_understood)
+
+    async def wait_for_silence(self, limit_ms: float) -> None:
+        """Return once the caller has waited in silence for `limit_ms`: from the confirmed end, or the last audio."""
+        await self._delivery.wait_for_silence(limit_ms)
+
+    async def _carry_out(self, work: Callable[[], Awaitable[TurnResult]]) -> None:
         meter.CURRENT.set(self.notes.meter)
         try:
-            self.conclude(await self._answer_in_time())
+            self.conclude(await work())
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # the turn is lost, the call continues
             await self._fail(_first(error))
             self.conclude(TurnResult.FAILED)
@@ -215,10 +227,13 @@ class Reply:
 
     async def _end_without_words(self) -> TurnResult:
         if self.words or self.question.speech_samples < UNDERSTANDABLE_SAMPLES:
-            self.notes.fact(tracing.ERROR, "no words were recognised, so the agent stayed silent")
+            self.notes.fact(tracing.ERROR, "no words were recognised, so the agent waited")
             return TurnResult.EMPTY
         self._words.set_read()
         await self._delivery.confirmed.wait()
+        return await self._say_not_understood()
+
+    async def _say_not_understood(self) -> TurnResult:
         self.notes.fact(tracing.ERROR, "no words were recognised, so the agent asked the caller to repeat them")
         self.notes.fact(tracing.FAULT_STAGE, "stt")
         self.notes.fact(tracing.FAULT_KIND, EngineFailure.NOTHING)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from functools import partial
 
 from turngap_agent import tracing
 from turngap_agent.call import Agent
@@ -24,6 +25,7 @@ from turngap_agent.call.inbound import InboundAudio, to_float
 from turngap_agent.call.outbound import OutboundAudio
 from turngap_agent.call.question import Question, WordsSoFar
 from turngap_agent.call.reply import Reply
+from turngap_agent.call.reprompts import Reprompt
 from turngap_agent.clock import now_ns
 from turngap_agent.endpointing import EndpointEvent, Pause
 from turngap_agent.endpointing.utterance import samples
@@ -72,6 +74,7 @@ class Turns:
         self._speech_context = ContextPreparation(agent.engines, notes.call_sid)
         self._words_so_far = WordsSoFar(agent.profile.stt.whole_s)
         self._cancelled = CancelledWork()
+        self._reprompt = Reprompt(agent.profile.deadlines.silence_ms)
         self._tasks: dict[Reply, asyncio.Task[None]] = {}
         self._max_samples = longest_turn_samples(agent)
         self._turn, self._attempt, self._start_sample = -1, 0, 0
@@ -107,6 +110,7 @@ class Turns:
         """Start a turn, or continue the last one if nothing of its reply was sent, or if that was taken back."""
         reply, goes_on = self.reply, self._goes_on
         self._goes_on = False
+        self._reprompt.withdraw()
         if goes_on and self.has_room(event):
             return
         unheard = reply is not None and reply.result is None and not reply.sent_payload
@@ -132,11 +136,25 @@ class Turns:
         notes = self._notes.attempt(max(self._turn, 0), self._attempt, decided_ns)
         notes.fact(tracing.PROVISIONAL_NS, decided_ns)
         reply = Reply(self._agent, self._outbound, notes, self._question(event))
+        self._begin(reply, self._run(reply))
+        return reply
+
+    def _begin(self, reply: Reply, work: Coroutine[None, None, None]) -> None:
+        self._reprompt.withdraw()
         self.reply = reply
-        task = asyncio.create_task(self._run(reply))
+        task = asyncio.create_task(work)
         self._tasks[reply] = task
         task.add_done_callback(lambda _: self._finish(reply))
-        return reply
+
+    async def _ask_to_repeat(self, unanswered: Reply) -> None:
+        """Ask a caller whose turn had no words to say it again, as another attempt at that turn."""
+        decided_ns = now_ns()
+        self._attempt += 1
+        notes = self._notes.attempt(unanswered.notes.turn, self._attempt, decided_ns)
+        notes.fact(tracing.PROVISIONAL_NS, decided_ns)
+        notes.fact(tracing.CONFIRMED_NS, decided_ns)
+        reply = Reply(self._agent, self._outbound, notes, unanswered.question)
+        self._begin(reply, reply.ask_to_repeat())
 
     async def confirm(self, event: EndpointEvent) -> None:
         """Confirm the end of the turn: its reply may be sent."""
@@ -157,6 +175,7 @@ class Turns:
 
     def withdraw(self) -> None:
         """Make the attempt void: the caller resumed before hearing any of it, and the turn continues."""
+        self._reprompt.withdraw()
         if self.reply is not None:
             self._words_so_far.keep(self.reply.question.end_sample, self.reply.words)
             self._cancel(self.reply)
@@ -207,6 +226,7 @@ class Turns:
 
     async def close(self) -> None:
         """Stop all work, and count it."""
+        self._reprompt.withdraw()
         for reply in tuple(self._tasks):
             self._cancel(reply)
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -264,6 +284,8 @@ class Turns:
             self._failed += 1
             if self._failed == self._agent.profile.deadlines.failed_turns:
                 self._given_up.set()
+        elif reply.result is TurnResult.EMPTY and not reply.sent_payload and reply is self.reply:
+            self._reprompt.start(reply, partial(self._ask_to_repeat, reply))
         self._agent.metrics.count_turn(reply.result, reply.notes.stages)
         speech_end_ns = reply.notes.start_of(Stage.ENDPOINTING)
         if reply.first_sent_ns and speech_end_ns is not None:

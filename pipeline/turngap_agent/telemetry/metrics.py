@@ -42,7 +42,7 @@ class TurnResult(StrEnum):
     CANCELLED = "cancelled"
     """The caller resumed before hearing anything."""
     EMPTY = "empty"
-    """Nothing was understood, so the agent stayed silent."""
+    """Nothing was understood: the agent waited, or asked the caller to repeat it."""
     FAILED = "failed"
     """An engine failed."""
 

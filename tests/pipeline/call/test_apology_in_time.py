@@ -86,8 +86,13 @@ class Sent:
         return end_s
 
 
-async def place_call(loop: JumpingLoop, overrides: tuple[str, ...], engines: dict[str, Any]) -> tuple[Sent, Agent]:
-    """A caller speaks, and waits; what the agent sent."""
+async def place_call(
+    loop: JumpingLoop,
+    overrides: tuple[str, ...],
+    engines: dict[str, Any],
+    spoken_s: tuple[tuple[float, float], ...] = ((0, SPOKEN_S),),
+) -> tuple[Sent, Agent]:
+    """A caller speaks at these times, and waits; what the agent sent."""
     chosen = profile.load("scripted", ("llm.first_token_ms=0", "llm.token_ms=0", "tts.first_audio_ms=0", *overrides))
     loaded = await loading.load(chosen)
     announcements = await make_announcements(chosen, loaded.tts)
@@ -99,7 +104,8 @@ async def place_call(loop: JumpingLoop, overrides: tuple[str, ...], engines: dic
     tone = mulaw.encode((8000 * np.sin(np.arange(FRAME_SAMPLES) * 0.3)).astype(np.int16))
     frame_s = FRAME_SAMPLES / SAMPLE_RATE
     for chunk in range(1, round(CALL_S / frame_s)):
-        payload = tone if chunk * frame_s < SPOKEN_S else mulaw.SILENCE * FRAME_SAMPLES
+        speaks = any(start_s <= chunk * frame_s < end_s for start_s, end_s in spoken_s)
+        payload = tone if speaks else mulaw.SILENCE * FRAME_SAMPLES
         call.hear(InboundMedia("MZ1", chunk + 1, chunk, 20 * chunk, payload), clock.now_ns())
         await asyncio.sleep(frame_s)
     running.cancel()
