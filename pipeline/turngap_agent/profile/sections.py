@@ -268,8 +268,8 @@ class AnnouncementTexts(FrozenModel):
     apology: str = Field("I am sorry, something went wrong. Could you say that again?", min_length=1)
     """In place of a reply, or of the rest of one, that an engine could not make; `llm.apology` counts before it."""
     not_understood: str = Field("I am sorry, I did not understand that. Could you say it again?", min_length=1)
-    """Where the recogniser found no words: at once after a second of speech or more, otherwise when the caller has waited
-    in silence for `deadlines.silence_ms`."""
+    """Where the recogniser found no words: at once after a second of speech or more, otherwise once the caller has
+    waited in silence for `deadlines.silence_ms`."""
     failing: str = Field("I am sorry, I cannot help you at the moment. Please call again later. Goodbye.", min_length=1)
     """The last words after `deadlines.failed_turns` failed turns in a row."""
 
