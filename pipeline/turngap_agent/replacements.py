@@ -133,15 +133,12 @@ class Replacements(Overseer):
         if self._misses[fault.stage] >= MISSES:
             self._begin(fault.stage, f"{MISSES} deadlines missed in a row")
         elif work.is_busy:
-            self._watch(fault.stage, work, self._limits.stuck_ms)
-            since_s = asyncio.get_running_loop().time() - fault.deadline_ms / 1000
-            if self._answered_s.get(fault.stage, 0.0) < since_s:
-                self._late[fault.stage] = work
-                self._replace_if_waited_for(fault.stage)
+            self._watch(fault.stage, work, 0.0)
+            self._note_late(fault.stage, work, asyncio.get_running_loop().time() - fault.deadline_ms / 1000)
 
     def note_cancelled(self, stage: EngineKind, work: Meter, within_ms: float) -> None:
-        """Watch an engine that still works for a call that was cancelled."""
-        self._watch(stage, work, within_ms + self._limits.stuck_ms)
+        """Watch an engine that still works for a call that was cancelled: it is late once the deadline is over."""
+        self._watch(stage, work, within_ms)
 
     async def keep_spares(self) -> None:
         """Build the spare engines that the profile wants.
@@ -165,24 +162,35 @@ class Replacements(Overseer):
         except Exception as error:  # noqa: BLE001  # whatever it raises, the agent ends, and nobody was to use it
             _log.error("a spare engine does not close: %s: %s", type(error).__name__, one_line(error))
 
+    def _note_late(self, stage: EngineKind, work: Meter, since_s: float) -> None:
+        """Note work that is past its deadline, if no call has been answered since."""
+        if self._answered_s.get(stage, 0.0) < since_s:
+            self._late[stage] = work
+            self._replace_if_waited_for(stage)
+
     def _replace_if_waited_for(self, stage: EngineKind) -> None:
         """Have an engine replaced that is past a deadline, has answered nobody since, and is waited for by others."""
         if (work := self._late.get(stage)) is not None and work.is_busy and self._waiting[stage]:
             del self._late[stage]
             self._begin(stage, "past its deadline, and other calls wait for it")
 
-    def _watch(self, stage: EngineKind, work: Meter, limit_ms: float) -> None:
+    def _watch(self, stage: EngineKind, work: Meter, within_ms: float) -> None:
+        """Watch work that should stop within that time; where it does not, the engine is late, and at last stuck."""
         if stage not in self._watched | self._out:
             self._watched.add(stage)
-            self._start(self._wait_for_end(stage, work, limit_ms))
+            self._start(self._wait_for_end(stage, work, within_ms))
 
-    async def _wait_for_end(self, stage: EngineKind, work: Meter, limit_ms: float) -> None:
+    async def _wait_for_end(self, stage: EngineKind, work: Meter, within_ms: float) -> None:
+        since_s, stuck_ms = asyncio.get_running_loop().time(), self._limits.stuck_ms
         try:
-            ended = await work.wait_idle(limit_ms / 1000)
+            ended = await work.wait_idle(within_ms / 1000)
+            if not ended and within_ms:
+                self._note_late(stage, work, since_s)
+            ended = ended or await work.wait_idle(stuck_ms / 1000)
         finally:
             self._watched.discard(stage)
         if not ended:
-            self._begin(stage, f"at work {limit_ms / 1000:g} s after it was given up")
+            self._begin(stage, f"at work {(within_ms + stuck_ms) / 1000:g} s after it was given up")
 
     def _begin(self, stage: EngineKind, reason: str) -> None:
         """Have the engine replaced, unless it is being replaced, or must not be."""

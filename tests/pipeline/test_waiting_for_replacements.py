@@ -135,3 +135,29 @@ async def test_calls_wait_for_a_fresh_engine_only_if_it_is_due(overseen, monkeyp
     built.set()
     await waiting
     await wait_until(lambda: not overseer.problem)
+
+
+async def test_work_that_goes_on_after_its_call_was_cancelled_is_late_as_well(overseen) -> None:
+    """A caller who speaks on, or hangs up, while the engine is stuck: others do not wait until that counts as stuck."""
+    overseer, engines = overseen
+    first, work = engines.stt, Meter()
+    with work.busy():
+        overseer.note_cancelled("stt", work, 20.0)
+        with overseer.waiting("stt"):
+            assert not overseer.is_out("stt")
+            await wait_until(lambda: engines.stt is not first)
+    assert not overseer.problem
+
+
+async def test_an_engine_that_answers_others_is_not_late_for_a_cancelled_call(overseen) -> None:
+    """It works on something long that nobody reads, and is busy, not stuck."""
+    overseer, engines = overseen
+    first, work = engines.stt, Meter()
+    with work.busy():
+        overseer.note_cancelled("stt", work, 20.0)
+        await asyncio.sleep(0)
+        overseer.note_answer("stt")
+        with overseer.waiting("stt"):
+            await asyncio.sleep(0.1)
+            assert not overseer.is_out("stt")
+    assert engines.stt is first
