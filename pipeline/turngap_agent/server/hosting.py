@@ -10,8 +10,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from typing import TextIO
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TextIO, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -37,6 +37,7 @@ GRACE_S = 3
 """How long sockets may take to close once the calls have had their time."""
 MAX_MESSAGE_BYTES = 262_144
 
+Result = TypeVar("Result")
 _log = logging.getLogger("turngap.hosting")
 
 
@@ -90,16 +91,16 @@ async def host(
     if injection:
         _log.warning("injected: %s", injection)
     stop = _stop_signal()
-    loaded = await _load(profile, stop, wrap_engine if injection.faults else None)
+    loaded = await _unless_stopped(loading.load(profile, wrap_engine if injection.faults else None), stop)
     exporter = export.make_exporter(profile.name)
-    announcements = await make_announcements(profile, loaded.tts)
+    announcements = await _unless_stopped(make_announcements(profile, loaded.tts), stop)
     token = os.environ.get("TWILIO_AUTH_TOKEN") or None
     admission = Admission(profile.limits.simultaneous_calls, token, profile.limits.calls_a_minute)
     lag = LoopLag()
     metrics = Metrics(lag, lambda: admission.active, lambda: exporter.lost_spans if exporter else 0, loaded.kv_cache)
     overseer = Replacements(profile, loaded, metrics)
     try:
-        await overseer.keep_spares()
+        await _unless_stopped(overseer.keep_spares(), stop)
     except BaseException:
         await overseer.close()
         await loaded.close()
@@ -174,8 +175,9 @@ def _stop_signal() -> asyncio.Future[None]:
     return stop
 
 
-async def _load(profile: Profile, stop: asyncio.Future[None], wrap: loading.Wrap | None) -> loading.Engines:
-    task = asyncio.create_task(loading.load(profile, wrap))
+async def _unless_stopped(loading: Coroutine[None, None, Result], stop: asyncio.Future[None]) -> Result:
+    """Return what `loading` does; end the process where it is told to stop before."""
+    task = asyncio.create_task(loading)
     await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
     if not task.done():
         _log.info("stopped while loading")
