@@ -74,6 +74,7 @@ async def _keep_busy(stage: EngineKind, engine: Any, inputs: Sequence[StageInput
         for given in inputs:
             await work(given, Recorder())
             begun.set()
+            await asyncio.sleep(0)  # an engine that answers without a wait would keep the loop to itself
 
 
 @asynccontextmanager

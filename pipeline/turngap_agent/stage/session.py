@@ -19,7 +19,7 @@ from turngap_agent.stage.load import keep_busy_here, keep_busy_in_process
 from turngap_agent.stage.measurement import Unit, measure_units
 from turngap_agent.stage.process import Usage
 from turngap_agent.stage.replies import add_replies
-from turngap_agent.stage.trace import end_trace, record_torch, start_trace
+from turngap_agent.stage.trace import record_torch, start_trace, write_units
 from turngap_agent.stage.units import STEPS, Work, make_work, split_units
 
 PARTS_REPEATS = 5
@@ -53,19 +53,22 @@ async def _measure(
         work = make_work(options.stage, cold.engine, paced=options.cadence_s is not None)
         watch = start_trace()
         alone = await measure_units(work, units, options.repeats, options.cadence_s)
-        gpu_memory.read("steady")  # before torch's profiler, which takes memory of its own
-        await end_trace(watch, (*alone.units, *await record_torch(options.settings, work, units[0])))
+        if watch is not None:
+            await watch.stop()
+        gpu_memory.read("steady")
         split_of = await _measure_parts(options, work, units) or alone.units
         result = document.describe(options, cold, before, loaded, alone, split_of)
         document.add_gpu(result, None if sharing is None else sharing.facts(), *gpu_memory.describe())
-        if options.settings.on_torch:
-            await _add_launches(options, cold.engine, alone.units[0], result)
         if options.beside:
             async with _load(options, inputs, inputs_text, sharing):
                 if sharing is not None:
                     await sharing.check()
                 beside = await measure_units(work, units, options.repeats, options.cadence_s)
             result["beside"] = document.describe_beside(options, cold.engine, alone, beside)
+        # Torch's profiler comes last: it takes memory of its own, and may cost time for as long as the process lives.
+        if options.settings.on_torch:
+            await _add_launches(options, cold.engine, alone.units[0], result)
+        write_units((*alone.units, *await record_torch(options.settings, work, units[0])))
     except BaseException:
         await cold.engine.close()
         raise

@@ -38,13 +38,10 @@ async def record_torch(
     return measured.units
 
 
-async def end_trace(
-    watch: LoopWatch | None, units: Sequence[Unit], environment: Mapping[str, str] = os.environ
-) -> None:
-    """Stop sampling, and write down the units and the parts of each."""
-    if watch is None:
+def write_units(units: Sequence[Unit], environment: Mapping[str, str] = os.environ) -> None:
+    """Write down the units and the parts of each, if a trace is wanted."""
+    if OUTPUT_FOLDER not in environment:
         return
-    await watch.stop()
     lines: list[dict[str, object]] = []
     for unit in units:
         end_ns = unit.start_ns + round(unit.times.whole_ms * 1e6)

@@ -10,7 +10,7 @@ import numpy as np
 from turngap_agent.parts import Recorder, part
 from turngap_agent.stage.inputs import StageInput
 from turngap_agent.stage.measurement import measure_units
-from turngap_agent.stage.trace import end_trace, start_trace
+from turngap_agent.stage.trace import start_trace, write_units
 from turngap_agent.stage.units import UnitTimes
 from turngap_agent.tracing import OUTPUT_FOLDER, STACK_RING, STAGE_PARTS
 
@@ -28,7 +28,9 @@ async def work(given: StageInput, recorder: Recorder) -> UnitTimes:
 async def measure(given: StageInput, environment: dict[str, str]) -> None:
     watch = start_trace(environment)
     measured = await measure_units(work, [given], 2, None)
-    await end_trace(watch, measured.units, environment)
+    if watch is not None:
+        await watch.stop()
+    write_units(measured.units, environment)
 
 
 def test_units_and_their_parts_are_written_down(tmp_path: Path) -> None:
