@@ -1,6 +1,6 @@
 """Measures whether `turngap capacity` finds the capacity of an agent that is known, and shows a stall in the tail.
 
-    python -m benchmarks.capacity [--rate 5.13] [--turns 100] [--json]      about 8 minutes
+    python -m benchmarks.capacity [--rate 5.13] [--turns 100] [--json]      about 18 minutes
 
 The agent is `queue_server.py`: a token bucket of a known rate. The loads that are tried are 4 % apart and know nothing
 of that rate. The stall is 3 s, once in 60 turns: an open loop goes on calling meanwhile, a closed one (2 calls at once,

@@ -1,11 +1,12 @@
 """Measures whether an agent keeps anything of its calls: slopes of memory and latency, descriptors and tasks left.
 
     python -m benchmarks.soak [--profile scripted] [--calls 500] [--at-once 8] [--json]      about 4 minutes
-    python -m benchmarks.soak --profile cpu --calls 50 --at-once 2
+    python -m benchmarks.soak --profile cpu --warm-up 30 --calls 50 --at-once 2             about 10 minutes
 
 Calls of one turn are placed in waves of `--at-once`: on real sockets nothing is faster than real time. After each wave,
-when no call is left, the agent's memory, descriptors, threads and tasks are read. The first tenth of the waves, two at
-least, is left out: the first calls fill caches, thread pools and the allocators' arenas, which no later call does.
+when no call is left, the agent's memory, descriptors, threads and tasks are read. The first calls fill caches, thread
+pools and the allocators' arenas, and give back what loading took, which no later call does: those of `--warm-up` are
+placed before those that count; without it the first tenth of the waves, two at least, is left out.
 """
 
 from __future__ import annotations
@@ -133,14 +134,16 @@ async def soak(profile: Profile, callers: Callers, calls: int, at_once: int, sec
     return samples
 
 
-def skip_warm_up(samples: Sequence[Sample]) -> Sequence[Sample]:
-    """Return the samples without those of the first waves."""
+def skip_warm_up(samples: Sequence[Sample], warm_up: int = 0) -> Sequence[Sample]:
+    """Return the samples after so many calls; where that is 0, without the first tenth, two at least."""
+    if warm_up:
+        return [sample for sample in samples if sample.calls >= warm_up]
     return samples[max(2, len(samples) // 10) :]
 
 
-def judge(samples: Sequence[Sample], calls: int) -> list[Promise]:
-    """Return what must hold."""
-    kept = skip_warm_up(samples)
+def judge(samples: Sequence[Sample], calls: int, warm_up: int = 0) -> list[Promise]:
+    """Return what must hold of so many calls, those of the warm-up among them."""
+    kept = skip_warm_up(samples, warm_up)
     answered = sum(sample.answered for sample in samples)
     at = [float(sample.calls) for sample in kept]
     memory = fit_slope(at, [sample.memory_kib for sample in kept])
@@ -184,10 +187,12 @@ def main() -> int:
     parser.add_argument("--profile", default="scripted")
     parser.add_argument("--calls", type=int, default=500)
     parser.add_argument("--at-once", type=int, default=8, help="calls of a wave (default 8)")
+    parser.add_argument("--warm-up", type=int, default=0, help="calls before them, which are in no slope")
     parser.add_argument("--seconds", type=float, default=1800, help="no wave begins later (default 1800)")
     options = parser.parse_args()
     waves = -(-options.calls // max(1, options.at_once))
-    if options.at_once < 1 or waves - max(2, waves // 10) < LEAST_WAVES:
+    skipped = 0 if options.warm_up else max(2, waves // 10)
+    if options.at_once < 1 or options.warm_up < 0 or waves - skipped < LEAST_WAVES:
         print_progress(
             f"{options.calls} calls, {options.at_once} at once: a slope needs {LEAST_WAVES + 2} waves or more"
         )
@@ -195,12 +200,14 @@ def main() -> int:
     profile = profiles.load(options.profile)
     fetch_weights(profile.model_dump(mode="json"))
     callers = make_callers(profile, 1, print_progress)
-    samples = asyncio.run(soak(profile, callers, options.calls, options.at_once, options.seconds))
-    if len(skip_warm_up(samples)) < LEAST_WAVES:
+    calls = options.warm_up + options.calls
+    samples = asyncio.run(soak(profile, callers, calls, options.at_once, options.seconds))
+    kept = skip_warm_up(samples, options.warm_up)
+    if len(kept) < LEAST_WAVES:
         print_progress(f"{len(samples)} waves in {options.seconds:g} s: too few for a slope; raise --seconds")
         return UNUSABLE
     columns = ("calls", "MiB", "descriptors", "threads", "tasks", "gap")
-    shown = [samples[0], *skip_warm_up(samples)[:: max(1, len(samples) // 8)], samples[-1]]
+    shown = [samples[0], *kept[:: max(1, len(samples) // 8)], samples[-1]]
     rows = [
         (
             str(sample.calls),
@@ -214,7 +221,7 @@ def main() -> int:
     ]
     print_table("the agent after so many calls", columns, rows, as_json=options.json)
     details: dict[str, Any] = {"profile": profile.name, "samples": [asdict(sample) for sample in samples]}
-    return print_result("soak", judge(samples, options.calls), details, as_json=options.json)
+    return print_result("soak", judge(samples, calls, options.warm_up), details, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,17 @@ def test_each_promise_can_fail(spoilt, part):
     assert part in promise
 
 
+def test_calls_of_the_warm_up_are_in_no_slope():
+    """What loading took and the first calls give back is no figure of the calls that follow."""
+    falls = [replace(one, memory_kib=one.memory_kib + 50_000 * (wave < 9)) for wave, one in enumerate(make_samples())]
+    assert len(skip_warm_up(falls, 80)) == 51
+    memory, width = [
+        promise for promise in judge(falls, 480, 80) if "memory" in promise.promise or "half" in promise.promise
+    ]
+    assert memory.holds
+    assert width.holds
+
+
 def test_too_few_waves_are_refused_before_anything_starts(monkeypatch, capsys):
     """Nothing is measured by 20 calls, 8 at once."""
     monkeypatch.setattr("sys.argv", ["soak", "--calls", "20"])
