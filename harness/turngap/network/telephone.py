@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy import stats
+from scipy.special import ndtri  # the normal quantile alone; scipy.stats takes most of a second to import
 from turngap_agent import documents
 from turngap_agent.documents import FrozenModel
 from turngap_agent.errors import ScenarioError
@@ -27,7 +27,7 @@ from turngap_agent.profile.sections import NO_DELAY, Delay, Leg, Spread
 SHIPPED = Path(__file__).resolve().parents[1] / "scenarios" / "telephone"
 DEFAULT = "twilio-edge"
 Floats = npt.NDArray[np.float64]
-_Z95 = float(stats.norm.ppf(0.95))
+_Z95 = float(ndtri(0.95))
 _DRAWS = 50_000
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
@@ -100,7 +100,7 @@ def _quantiles_ms(network: TelephoneNetwork, quantiles: Floats, method: Literal[
         rng = np.random.default_rng(0)
         draws = sum((_leg_ms(leg, rng.standard_normal(_DRAWS)) for leg in spread), np.zeros(_DRAWS))
         return fixed_ms + np.asarray(np.quantile(draws, quantiles, method=method))
-    return sum((_leg_ms(leg, stats.norm.ppf(quantiles)) for leg in spread), np.full(len(quantiles), fixed_ms))
+    return sum((_leg_ms(leg, ndtri(quantiles)) for leg in spread), np.full(len(quantiles), fixed_ms))
 
 
 def _leg_ms(leg: Spread, z: Floats) -> Floats:
