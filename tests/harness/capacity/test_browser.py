@@ -1,0 +1,61 @@
+"""The report of a capacity run in a real browser: clean, on a phone too, and open to everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from turngap.capacity import page
+
+from tests.harness.accessibility import THEMES, find_violations
+from tests.harness.capacity.test_page import searched
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.xdist_group("sweep-page"),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium (Debian package chromium)"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The page of a search with every kind of load."""
+    path = tmp_path / "capacity.html"
+    path.write_text(page.render_capacity_page([searched()]), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_opens_clean(browser: Any, file: Path, width: int) -> None:
+    """A silent console, no request, no sideways scrolling, one size of the chart."""
+    opened = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    messages: list[str] = []
+    opened.on("console", lambda message: messages.append(message.text))
+    opened.on("pageerror", lambda error: messages.append(str(error)))
+    opened.on("request", lambda request: messages.append(request.url) if request.url.startswith("http") else None)
+    opened.goto(file.as_uri())
+    assert messages == []
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert opened.locator(".chart svg:visible").count() == opened.locator(".chart").count() == 1
+    opened.context.close()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_everybody_can_use_the_page(browser: Any, file: Path, theme: str) -> None:
+    """No rule of axe-core is broken."""
+    opened = browser.new_context(color_scheme=theme, viewport={"width": 390, "height": 800}).new_page()
+    opened.goto(file.as_uri())
+    assert find_violations(opened) == []
+    opened.context.close()
