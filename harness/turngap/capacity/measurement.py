@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from turngap_agent.worker import usable_cores
+
 from turngap.capacity.arrangement import Arrangement
 from turngap.capacity.arrivals import NS_PER_S, ArrivalPlan, Load, plan_arrivals
 from turngap.capacity.call_log import LoadedCall, append_call
@@ -59,7 +61,7 @@ class PointMeasurement:
             if self.request.shape.warm or not call.warm_up
         ]
         request = self.planned.request
-        cpus = len(os.sched_getaffinity(0))
+        cpus = usable_cores()
         self.session = Session(
             agent_runs=[run],
             calls=calls,

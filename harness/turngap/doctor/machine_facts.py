@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from turngap_agent.worker import usable_cores
 
 from turngap.caller.priority import raised_priority
 from turngap.clock import NS_PER_MS, Clock
@@ -81,7 +82,7 @@ async def read_machine(clock: Clock, results: Path, root: Path = Path("/")) -> M
     return MachineFacts(
         system=platform.system(),
         cpu=environment.read_cpu_model(root / "proc/cpuinfo"),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=usable_cores(),
         memory_mib=round(memory.total / (1 << 20)),
         memory_available_mib=round(memory.available / (1 << 20)),
         clock_source=_read(root / "sys/devices/system/clocksource/clocksource0/current_clocksource"),

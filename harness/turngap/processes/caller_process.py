@@ -150,7 +150,9 @@ def main() -> None:
         orders: asyncio.Queue[Any] = asyncio.Queue()
         reader_arguments = (sys.stdin.buffer, asyncio.get_running_loop(), orders)
         threading.Thread(target=_read_orders, args=reader_arguments, daemon=True).start()
-        if options.cpu is not None:  # this thread, but not the two others
+        if options.cpu is not None and hasattr(
+            os, "sched_setaffinity"
+        ):  # not on macOS; this thread, but not the two others
             os.sched_setaffinity(0, {options.cpu})
         with contextlib.nullcontext() if options.ordinary else raised_priority():
             await serve_orders(orders, lambda message: answers.put(encode_message(message)))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from turngap_agent.worker import usable_cores
 
 from turngap.clock import NS_PER_MS, Clock
 
@@ -38,7 +39,7 @@ def describe_machine() -> dict[str, Any]:
     """Return the machine and the installed packages as plain JSON values."""
     memory = psutil.virtual_memory()
     load = [round(value, 2) for value in os.getloadavg()]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     return {
         "host": platform.node(),
         "system": platform.platform(),
