@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from turngap_agent.worker import usable_cores
-
 from turngap.capacity.arrangement import Arrangement
 from turngap.capacity.arrivals import NS_PER_S, ArrivalPlan, Load, plan_arrivals
 from turngap.capacity.call_log import LoadedCall, append_call
@@ -18,6 +16,7 @@ from turngap.capacity.plan import CapacityRequest, PlannedPoint
 from turngap.capacity.resources import read_resources
 from turngap.clock import Clock, SystemClock
 from turngap.model.records import CallRecord
+from turngap.processes import environment
 from turngap.processes.caller_processes import count_processes
 from turngap.scenario import PlannedCall
 from turngap.session.agent_run import AgentRun, AssignedCall
@@ -61,7 +60,7 @@ class PointMeasurement:
             if self.request.shape.warm or not call.warm_up
         ]
         request = self.planned.request
-        cpus = usable_cores()
+        cpus = environment.count_cores()
         self.session = Session(
             agent_runs=[run],
             calls=calls,

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from turngap_agent.worker import usable_cores
 
 from turngap.caller.priority import raised_priority
 from turngap.clock import NS_PER_MS, Clock
@@ -82,7 +81,7 @@ async def read_machine(clock: Clock, results: Path, root: Path = Path("/")) -> M
     return MachineFacts(
         system=platform.system(),
         cpu=environment.read_cpu_model(root / "proc/cpuinfo"),
-        cores=usable_cores(),
+        cores=environment.count_cores(),
         memory_mib=round(memory.total / (1 << 20)),
         memory_available_mib=round(memory.available / (1 << 20)),
         clock_source=_read(root / "sys/devices/system/clocksource/clocksource0/current_clocksource"),

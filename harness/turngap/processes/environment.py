@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-from turngap_agent.worker import usable_cores
 
 from turngap.clock import NS_PER_MS, Clock
 
@@ -39,7 +38,7 @@ def describe_machine() -> dict[str, Any]:
     """Return the machine and the installed packages as plain JSON values."""
     memory = psutil.virtual_memory()
     load = [round(value, 2) for value in os.getloadavg()]
-    cores = usable_cores()
+    cores = count_cores()
     return {
         "host": platform.node(),
         "system": platform.platform(),
@@ -64,6 +63,11 @@ async def measure_timer_late_p99_ms(clock: Clock) -> float:
         await clock.sleep_until_ns(deadline_ns)
         late_ns.append(clock.now_ns() - deadline_ns)
     return float(np.percentile(late_ns, 99)) / NS_PER_MS
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
