@@ -16,7 +16,8 @@ from turngap_agent.errors import ProfileError
 SHIPPED = Path(__file__).parent / "coefficients.yaml"
 _SOFT = 0.01
 """Keeps the log odds of a probability near 0 or 1 within ±4.6: a model's own last per mille says nothing."""
-_WORDS = re.compile(r"[a-z']+|\d+")
+_WORDS = re.compile(r"[a-z']+|(?<!\d[.,:])(?:\d{1,2}:\d\d|\d+\.\d\d?|\d{1,3}(?:,\d{3})+)(?![.,:]?\d)|\d+")
+"""A time, an amount and thousands are one word each; other digits are a word a group."""
 _LEAST_READING = -0.78
 """Log odds. Of spontaneous sentences that are over many sound open to a small model, so its reading alone asks for
 half a second of silence at most. A last word that asks for another one, digits and the agent's question may ask for
@@ -24,6 +25,8 @@ more."""
 _ASKED_WORDS = 8
 """Of an agent's words without any mark, as a transcript has them, so many of the last are taken for its question."""
 _ASKING = frozenset({"what", "which", "when", "where", "who", "whose", "how"})
+_POLITE_REQUEST = re.compile(r"(?:can|could|would|will) you\b|(?:can|could|may) i (?:please )?(?:have|get|take)\b")
+"""Sounds like a question for yes or no, and asks for what follows."""
 _FEW_WORDS = 3
 """Of so few words the language model's probability says nothing: "Thursday" is as often an answer as a beginning."""
 
@@ -101,8 +104,10 @@ def read_features(pause: Pause, model: FittedModel, melody: float | None = None)
     """Return the features of a pause; `melody` is the probability, 0-1, that it sounds complete, None if unheard."""
     words = _WORDS.findall(pause.words.lower())
     asked, asks = _read_question(pause.question)
-    yes_no = asked.startswith(model.yes_no_openings) and asks
-    request = asks or bool(model.request_words.intersection(asked.split()))
+    requested = bool(model.request_words.intersection(asked.split()))
+    polite = _POLITE_REQUEST.match(asked)
+    yes_no = asked.startswith(model.yes_no_openings) and asks and not (polite and (requested or " i " in polite[0]))
+    request = asks or requested
     dictated = request and bool(model.dictated_words.intersection(asked.split()))
     sentence = pause.sentence_end if len(words) > _FEW_WORDS else None
     return Features(
@@ -125,7 +130,7 @@ def _read_question(said: str) -> tuple[str, bool]:
     if re.search(r"[.!?]", text):
         return " ".join(last), text.endswith("?")
     tail = last[-_ASKED_WORDS:]
-    start = next((at for at, word in enumerate(tail) if word in _ASKING), None)
+    start = next((at for at, word in enumerate(tail) if word.split("'")[0] in _ASKING), None)
     return " ".join(tail if start is None else tail[start:]), start is not None
 
 
