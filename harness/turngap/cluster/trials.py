@@ -22,6 +22,7 @@ from turngap.cluster.trial_process import Trial
 from turngap.corpus.clips import Corpus
 from turngap.processes import child
 from turngap.session.runner import ProgressDisplay
+from turngap.store import folder as store
 from turngap.sweeps import folder as sweep_folder
 from turngap.sweeps import plan
 from turngap.sweeps.plan import SweepRequest
@@ -98,12 +99,14 @@ async def _run_trials(
             error, archive = await jobs[trial.name]
         except ray.exceptions.RayError as loss:
             error, archive = f"its job was lost ({type(loss).__name__}: {one_line(loss, 200)})", b""
+        if archive:
+            unpack_run(archive, path, trial.folder_name)
+            error = find_end(path / trial.folder_name)
         if error:
             errors.append(HarnessError(f"{trial.name}: {error}; resume the sweep to measure it"))
             display.show_message(f"{trial.name}: {error}")
-            return
-        unpack_run(archive, path, trial.folder_name)
-        display.show_message(f"{trial.name}: measured")
+        else:
+            display.show_message(f"{trial.name}: measured")
 
     follows = [asyncio.create_task(follow(trial)) for trial in trials]
     try:
@@ -133,6 +136,14 @@ def do_trial(data: bytes) -> tuple[str, bytes]:
             lines = done.stderr[-_LOG_BYTES:].decode("utf-8", "replace").strip().splitlines()
             return lines[-1].removeprefix("turngap: error: ") if lines else f"exit code {done.returncode}", b""
         return "", pack_folder(Path(folder))
+
+
+def find_end(run: Path) -> str:
+    """Return why a run ended before its last call, as its record says; "" if it is complete."""
+    record = store.read_run(run).record
+    if record.complete:
+        return ""
+    return record.reasons[0] if record.reasons else "it ended before its last call"
 
 
 def pack_folder(folder: Path) -> bytes:
@@ -166,7 +177,7 @@ def unpack_run(data: bytes, path: Path, name: str) -> None:
 def _check_begun(request: SweepRequest) -> None:
     begun = [member.row.name for member in request.members if member.request.resumed is not None]
     if begun:
-        raise RunFolderError(f"{request.path}: setting {begun[0]} was begun on this machine: resume without --ray")
+        raise RunFolderError(f"{request.path}: setting {begun[0]} was begun: resume without --ray")
 
 
 def _check_resources(nodes: Sequence[Node], gpus: float) -> None:
