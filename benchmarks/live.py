@@ -1,6 +1,6 @@
 """Measures whether `turngap smoke` finds the delays of the fake Twilio, and whether the recording agrees.
 
-    python -m benchmarks.live [--turns 20] [--json]        about 4 minutes for 20 turns
+    python -m benchmarks.live [--turns 20] [--json]        about 5 minutes for 20 turns
 
 Each part is one run of the command `turngap smoke --fake`: the caller's process, the fake's, and a WebSocket for each
 leg. The delays are 60 ms uplink, 90 ms downlink and an agent of 300 ms, without and with jitter, which is added to the

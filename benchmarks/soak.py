@@ -1,7 +1,7 @@
 """Measures whether an agent keeps anything of its calls: slopes of memory and latency, descriptors and tasks left.
 
     python -m benchmarks.soak [--profile scripted] [--calls 500] [--at-once 8] [--json]      about 4 minutes
-    python -m benchmarks.soak --profile cpu --warm-up 30 --calls 50 --at-once 2             about 10 minutes
+    python -m benchmarks.soak --profile cpu --warm-up 30 --calls 50 --at-once 2             about 4 minutes
 
 Calls of one turn are placed in waves of `--at-once`: on real sockets nothing is faster than real time. After each wave,
 when no call is left, the agent's memory, descriptors, threads and tasks are read. The first calls fill caches, thread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+LIST = ROOT / "benchmarks" / "README.md"
 WITHOUT_TORCH = """
 import runpy, sys
 sys.modules["torch"] = sys.modules["transformers"] = None
@@ -53,3 +55,17 @@ def test_without_torch_help_works_and_the_error_names_the_remedy(script: str) ->
     assert "--device" in helped.stdout
     refused = run("-c", WITHOUT_TORCH, file, "--device", "cpu")
     assert (refused.returncode, refused.stderr) == (2, "torch is not installed; run: pip install '.[csm]'\n")
+
+
+def test_the_list_of_benchmarks_says_how_long_they_take_as_they_do_themselves() -> None:
+    """The first time that a docstring names, where both name minutes."""
+    rows = re.findall(
+        r"^\| `python -m benchmarks\.(\w+)[^|]*\|[^|]*\| (\d+) min", LIST.read_text("utf-8"), re.MULTILINE
+    )
+    told = {
+        name: re.search(r"about (\d+) minutes", (ROOT / "benchmarks" / f"{name}.py").read_text("utf-8"))
+        for name, _ in rows
+    }
+    differing = {name: (minutes, found[1]) for name, minutes in rows if (found := told[name]) and found[1] != minutes}
+    assert len([found for found in told.values() if found]) > 8
+    assert differing == {}
