@@ -44,8 +44,8 @@ class SipDialect:
         return self._write(rtp.PCMU, payload, marker=self.chunk == 1)
 
     def key_message(self, digit: str) -> Wire:
-        """The packet that ends a telephone event."""
-        return self._write(rtp.KEYS, rtp.write_key(digit))
+        """The packet that begins and ends a telephone event; the first of an event is marked."""
+        return self._write(rtp.KEYS, rtp.write_key(digit), marker=True)
 
     def mark_message(self, name: str) -> Wire:
         """There are none: an agent cannot ask for them."""

@@ -40,6 +40,8 @@ class SipLine(asyncio.DatagramProtocol):
         """Where the agent's packets come from; others are not its own."""
         self._order = rtp.PacketOrder()
         self._budget = TrafficBudget()
+        self._repeated = 0
+        """Copies that were sent: each has a number of its own (RFC 4733, section 2.5.1.4), which moves all that follow."""
         self._over = False
         self._needs_no_bye = False
 
@@ -72,7 +74,10 @@ class SipLine(asyncio.DatagramProtocol):
         if packet.payload_type == rtp.PCMU and self._answer.payload_type == rtp.PCMA:
             head = bytes([message[0], message[1] & 0x80 | rtp.PCMA]) + message[2 : len(message) - len(packet.payload)]
             data = head + alaw.encode(mulaw.decode(packet.payload))
-        for _ in range(KEY_COPIES if packet.payload_type == rtp.KEYS else 1):
+        for copy in range(KEY_COPIES if packet.payload_type == rtp.KEYS else 1):
+            self._repeated += copy > 0
+            if self._repeated:
+                data = rtp.renumber(data, packet.sequence + self._repeated, marker=packet.marker and not copy)
             self._transport.sendto(data, self._answer.address)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:

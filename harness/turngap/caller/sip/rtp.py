@@ -38,6 +38,12 @@ def write_packet(packet: Packet, source: int) -> bytes:
     return head + packet.payload
 
 
+def renumber(data: bytes, sequence: int, *, marker: bool) -> bytes:
+    """Return a written packet under another number, with or without the marker."""
+    second = data[1] & 0x7F | (0x80 if marker else 0)
+    return bytes([data[0], second]) + struct.pack("!H", sequence & 0xFFFF) + data[4:]
+
+
 def read_packet(data: bytes) -> Packet:
     """Return the packet in a datagram, without padding, extension and contributing sources.
 

@@ -36,6 +36,8 @@ class SipAgent(asyncio.DatagramProtocol):
     headers: list[dict[str, str]] = field(default_factory=list)
     packets: list[tuple[int, bytes]] = field(default_factory=list)
     """Payload type and payload of each packet of the caller."""
+    heads: list[tuple[int, int, bool]] = field(default_factory=list)
+    """Sequence number, timestamp and marker of each."""
     byes: int = 0
     _clock: FastClock = field(default_factory=FastClock)
     _silent: int = 0
@@ -84,6 +86,8 @@ class SipAgent(asyncio.DatagramProtocol):
         """The caller's packet."""
         kind, payload = data[1] & 0x7F, data[12:]
         self.packets.append((kind, payload))
+        sequence, timestamp = struct.unpack_from("!HI", data, 2)
+        self.heads.append((sequence, timestamp, bool(data[1] & 0x80)))
         if kind not in (0, 8):
             return
         pcm = mulaw.decode(payload) if kind == 0 else alaw.decode(payload)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -119,6 +120,12 @@ def test_keys_are_telephone_events() -> None:
     place(agent, utterance=replace(clip(), keys=((400, "5"), (1200, "#"))))
     keys = [payload[0] for kind, payload in agent.packets if kind == 101]
     assert keys == [5, 5, 5, 11, 11, 11]
+    # Every packet has the next number, copies too; those of one press have one time, and the first alone is marked.
+    numbers = [sequence for sequence, _, _ in agent.heads]
+    assert {(after - before) & 0xFFFF for before, after in pairwise(numbers)} == {1}
+    heads = [head for (kind, _), head in zip(agent.packets, agent.heads, strict=True) if kind == 101]
+    assert [len({time for _, time, _ in press}) for press in (heads[:3], heads[3:])] == [1, 1]
+    assert [marker for _, _, marker in heads] == [True, False, False] * 2
 
 
 def test_nobody_there_is_said_before_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
