@@ -41,7 +41,8 @@ class SipLine(asyncio.DatagramProtocol):
         self._order = rtp.PacketOrder()
         self._budget = TrafficBudget()
         self._repeated = 0
-        """Copies that were sent: each has a number of its own (RFC 4733, section 2.5.1.4), which moves all that follow."""
+        """Copies that were sent. Each has a number of its own (RFC 4733, section 2.5.1.4),
+        which moves all that follow."""
         self._over = False
         self._needs_no_bye = False
 
