@@ -30,7 +30,7 @@ MOST_MIB = 56.0
 """Of the folder: with the source tree it stays under 64 MiB."""
 PROFILE = "weightless-hf"
 CALLER = "asterisk-prompts"
-SERVER = ("fastapi", "uvicorn")
+SERVER = ("fastapi", "opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk", "uvicorn")
 """Packages of the extra `cpu` that every agent needs; the other ones belong to engines of other profiles."""
 UNUSED = ("librosa",)
 """Requirements that only a caller's own recordings need."""
