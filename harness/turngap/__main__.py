@@ -1,4 +1,4 @@
-"""The command `turngap`, and `python -m turngap`; `--version` is answered before the commands are imported."""
+"""The command `turngap`, and `python -m turngap`; `--version` and the agent's commands import none of the others."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ def main() -> NoReturn:
         except BrokenPipeError:  # the reader has gone: no error
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    from turngap.cli.agent_commands import AGENT_COMMANDS, become_agent_command
+
+    if sys.argv[1:2] and sys.argv[1] in AGENT_COMMANDS:
+        become_agent_command(sys.argv[1], sys.argv[2:])
     from turngap.cli import app
 
     app.main()

@@ -6,7 +6,6 @@ stderr.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 from turngap_agent import command_line
 from turngap_agent.errors import UsageError
 
+from turngap.cli.agent_commands import become_agent_command
 from turngap.cli.capacity_arguments import capacity
 from turngap.cli.chaos_arguments import chaos
 from turngap.cli.corpus_commands import corpus
@@ -224,17 +224,17 @@ def _history(
 
 @app.command("serve", context_settings=_PASSED_ON, help="Run the agent itself: turngap serve --help")
 def _serve(context: typer.Context) -> None:
-    _become_agent_command("serve", context.args)
+    become_agent_command("serve", context.args)
 
 
 @app.command("weights", context_settings=_PASSED_ON, help="List, fetch and verify models: turngap weights --help")
 def _weights(context: typer.Context) -> None:
-    _become_agent_command("weights", context.args)
+    become_agent_command("weights", context.args)
 
 
 @app.command("say", context_settings=_PASSED_ON, help="Speak a text into a WAV file: turngap say --help")
 def _say(context: typer.Context) -> None:
-    _become_agent_command("say", context.args)
+    become_agent_command("say", context.args)
 
 
 def _refuse_beside_resume(command: str, others: Sequence[object]) -> None:
@@ -251,12 +251,3 @@ def execute(arguments: list[str]) -> int:
     """Run one command line and return the exit code; an error is one line on stderr."""
     code = command_line.execute(app, arguments, "turngap")
     return command_line.print_error("interrupted", INVALID) if code == command_line.INTERRUPTED else code
-
-
-def _become_agent_command(name: str, arguments: list[str]) -> NoReturn:
-    """Replace this process by the agent's command: engines never share an interpreter with the instrument."""
-    from turngap.processes import child
-
-    sys.stdout.flush()
-    command = child.python_command("turngap_agent", name, *arguments)
-    os.execve(command[0], command, dict(os.environ) | {"TURNGAP_COMMAND": "turngap"})
