@@ -245,6 +245,8 @@ def test_a_pod_whose_creation_was_not_answered_is_found_and_ended(fake: FakeRunP
         (pack(**{"..__evil": b"", "exit_code": b"0"}), ["RUNNING"], "outside its folder"),
         (pack(gpu__card__result_json=b"{}"), ["RUNNING"], "cannot be read"),
     ],
+    # An archive has the time in it: as a name it would differ between workers.
+    ids=("none", "ended", "no archive", "climbs", "no result"),
 )
 def test_a_pod_without_results_is_ended_and_nothing_is_written(
     fake: FakeRunPod,

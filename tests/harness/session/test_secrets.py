@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from turngap.cli.app import execute
+from turngap.model.turn import Outcome
+from turngap.store import folder as store
 
 from benchmarks.kills import write_scenario
 
@@ -36,8 +38,10 @@ def test_a_run_and_all_that_is_made_of_it_keep_secrets_to_themselves(
     commands = [["report", str(run), "--baseline", str(run)], ["compare", str(run), str(run)]]
     kinds = ("csv", "perfetto", "markdown", "junit")
     commands += [["export", str(run), "--format", kind, "--out", str(tmp_path / f"exported.{kind}")] for kind in kinds]
+    # A busy machine may spoil the only turn of the run: then there is nothing to compare, which is said with 3.
+    heard = any(turn.outcome is Outcome.ANSWERED for turn in store.read_run(run).turns if turn.scored)
     for command in commands:
-        assert execute(command) in (0, 1, 2), command
+        assert execute(command) in ((0, 1, 2) if heard else (0, 1, 2, 3)), command
     crash = subprocess.run(
         [sys.executable, "-c", DEFECT, "report", str(run)], capture_output=True, text=True, check=False
     )
