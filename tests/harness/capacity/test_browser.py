@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,14 @@ import pytest
 from turngap.capacity import page
 
 from tests.harness.accessibility import THEMES, find_violations
+from tests.harness.browser import needs_chromium, open_page
 from tests.harness.capacity.test_page import searched
 
-CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.xdist_group("sweep-page"),
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium (Debian package chromium)"),
+    needs_chromium,
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -40,12 +30,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_opens_clean(browser: Any, file: Path, width: int) -> None:
     """A silent console, no request, no sideways scrolling, one size of the chart."""
-    opened = browser.new_context(viewport={"width": width, "height": 800}).new_page()
-    messages: list[str] = []
-    opened.on("console", lambda message: messages.append(message.text))
-    opened.on("pageerror", lambda error: messages.append(str(error)))
-    opened.on("request", lambda request: messages.append(request.url) if request.url.startswith("http") else None)
-    opened.goto(file.as_uri())
+    opened, messages = open_page(browser, file.as_uri(), viewport={"width": width, "height": 800})
     assert messages == []
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert opened.locator(".chart svg:visible").count() == opened.locator(".chart").count() == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ from turngap.history.page import write_history_page
 from turngap.history.series import read_history
 
 from tests.harness.accessibility import THEMES, find_violations
+from tests.harness.browser import needs_chromium, open_page
 from tests.harness.history.builders import invalidate, write_runs
 
 pytestmark = pytest.mark.xdist_group("history-page")
 
-CHROMIUM = Path("/usr/bin/chromium")
 STEP = [450, 452, 449, 451, 450, 453, 448, 450, 451, 449, 530, 529, 531, 530, 532, 528]
 
 
@@ -62,27 +61,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "there is no run in it" in error
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium (Debian package chromium)")
+@needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_dot_opens_its_report(browser: Any, tmp_path: Path, width: int) -> None:
     """A silent console, no request, no sideways scrolling; a click on the first run's dot leads to its report."""
     page = write(tmp_path)
-    opened = browser.new_context(viewport={"width": width, "height": 800}).new_page()
-    messages: list[str] = []
-    opened.on("console", lambda message: messages.append(message.text))
-    opened.on("pageerror", lambda error: messages.append(str(error)))
-    opened.on("request", lambda request: messages.append(request.url) if request.url.startswith("http") else None)
-    opened.goto(page.as_uri())
+    opened, messages = open_page(browser, page.as_uri(), viewport={"width": width, "height": 800})
     assert messages == []
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     opened.locator(".chart svg:visible a circle").first.click()
@@ -91,7 +76,7 @@ def test_a_dot_opens_its_report(browser: Any, tmp_path: Path, width: int) -> Non
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium (Debian package chromium)")
+@needs_chromium
 @pytest.mark.parametrize("theme", THEMES)
 def test_everybody_can_use_the_page(browser: Any, tmp_path: Path, theme: str) -> None:
     """No rule of axe-core is broken."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,14 @@ from turngap.model.turn import Outcome, TurnRecord
 
 from tests.harness import report_builders as make
 from tests.harness.accessibility import THEMES, find_violations
+from tests.harness.browser import needs_chromium, open_page
 
 sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.xdist_group("browser"),
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium (Debian package chromium)"),
+    needs_chromium,
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +32,6 @@ def page_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     make.write_run(base / "run", turns, gpu=True, audio=2)
     report.render_report(base / "run", base / "run.html")
     return (base / "run.html").as_uri()
-
-
-def _open(browser: Any, url: str, **options: Any) -> tuple[Any, list[str]]:
-    page = browser.new_context(**options).new_page()
-    messages: list[str] = []
-    page.on("console", lambda message: messages.append(message.text))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.on("request", lambda request: messages.append(request.url) if request.url.startswith("http") else None)
-    page.goto(url)
-    return page, messages
 
 
 def _until(page: Any, condition: str) -> None:
@@ -106,7 +87,7 @@ def test_nothing_of_a_hostile_run_is_executed(browser: Any, tmp_path: Path) -> N
     assert (run / "run.json").read_text("utf-8").count("onerror") > 30
     assert (run / "turns.jsonl").read_text("utf-8").count("onerror") > 5
     report.render_report(run, tmp_path / "run.html")
-    page, messages = _open(browser, (tmp_path / "run.html").as_uri())
+    page, messages = open_page(browser, (tmp_path / "run.html").as_uri())
     page.on("dialog", lambda dialog: messages.append(dialog.message))
     for summary in page.locator("summary").all():
         summary.evaluate("element => element.click()")
@@ -120,7 +101,7 @@ def test_nothing_of_a_hostile_run_is_executed(browser: Any, tmp_path: Path) -> N
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_opens_clean(browser: Any, page_url: str, scheme: str, width: int) -> None:
     """Light and dark, phone to desktop: a silent console, no request, no sideways scrolling, one size of chart."""
-    page, messages = _open(browser, page_url, color_scheme=scheme, viewport={"width": width, "height": 800})
+    page, messages = open_page(browser, page_url, color_scheme=scheme, viewport={"width": width, "height": 800})
     assert messages == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.title().startswith("MEASURED")
@@ -134,7 +115,7 @@ def test_opens_clean(browser: Any, page_url: str, scheme: str, width: int) -> No
 def test_a_wide_table_shows_on_a_phone_that_it_continues(browser: Any, page_url: str) -> None:
     """The stage table scrolls sideways at 390 px, and a line above it says so; where it fits, nothing does."""
     for width, says in ((390, True), (1280, False)):
-        page, _ = _open(browser, page_url, viewport={"width": width, "height": 800})
+        page, _ = open_page(browser, page_url, viewport={"width": width, "height": 800})
         table = "document.querySelector('.scroll:has(.stages)')"
         assert page.evaluate(f"{table}.scrollWidth > {table}.clientWidth") is says
         assert ("columns to the right" in page.evaluate(f"getComputedStyle({table}, '::before').content")) is says
@@ -143,7 +124,7 @@ def test_a_wide_table_shows_on_a_phone_that_it_continues(browser: Any, page_url:
 
 def test_turn_table_filters_and_sorts(browser: Any, page_url: str) -> None:
     """Choosing an outcome leaves its turns, words search the texts, a heading sorts by number."""
-    page, messages = _open(browser, page_url)
+    page, messages = open_page(browser, page_url)
     page.select_option("#f-outcome", "missed")
     assert page.locator("#turns tbody tr:visible").count() == 1
     page.select_option("#f-outcome", "")
@@ -163,7 +144,7 @@ def test_turn_table_filters_and_sorts(browser: Any, page_url: str) -> None:
 
 def test_audio_plays_from_a_pin(browser: Any, page_url: str) -> None:
     """The browser decodes the embedded audio, and a pin starts it a second before."""
-    page, messages = _open(browser, page_url)
+    page, messages = open_page(browser, page_url)
     page.click(".pins button >> nth=0")
     _until(page, "document.querySelector('audio').currentTime >= 1")
     assert page.evaluate("document.querySelector('audio').duration") == pytest.approx(7.0, abs=0.1)
@@ -173,7 +154,7 @@ def test_audio_plays_from_a_pin(browser: Any, page_url: str) -> None:
 
 def test_readable_without_scripts(browser: Any, page_url: str) -> None:
     """Without JavaScript verdict, charts and all rows are there, and no dead control is."""
-    page, _ = _open(browser, page_url, java_script_enabled=False)
+    page, _ = open_page(browser, page_url, java_script_enabled=False)
     assert page.locator("#turns tbody tr:visible").count() == 12
     assert page.locator(".filters:visible").count() == 0
     assert page.locator("button:visible").count() == 0
@@ -184,6 +165,6 @@ def test_readable_without_scripts(browser: Any, page_url: str) -> None:
 @pytest.mark.parametrize("theme", THEMES)
 def test_everybody_can_use_the_report(browser: Any, page_url: str, theme: str) -> None:
     """No rule of axe-core is broken, with every part unfolded; on a phone, where the most scrolls."""
-    page, _ = _open(browser, page_url, color_scheme=theme, viewport={"width": 390, "height": 800})
+    page, _ = open_page(browser, page_url, color_scheme=theme, viewport={"width": 390, "height": 800})
     assert find_violations(page) == []
     page.context.close()

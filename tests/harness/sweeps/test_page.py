@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from hypothesis import strategies as st
 from turngap.sweeps import charts, page
 
 from tests.harness.accessibility import THEMES, find_violations
+from tests.harness.browser import needs_chromium, open_page
 from tests.harness.sweeps.builders import write_sweep
 
 pytestmark = pytest.mark.xdist_group("sweep-page")
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 def render(path: Path) -> str:
@@ -70,28 +68,14 @@ def test_limits_hold_what_is_shown(values: list[float]) -> None:
     assert all(low <= value <= high for value in values if value >= 0)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium (Debian package chromium)")
+@needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
 def test_opens_clean(browser: Any, tmp_path: Path, width: int) -> None:
     """A silent console, no request, no sideways scrolling, one size of each chart."""
     path = write_sweep(tmp_path / "sweep")
     page.write_sweep_page(path, path / "report.html")
-    opened = browser.new_context(viewport={"width": width, "height": 800}).new_page()
-    messages: list[str] = []
-    opened.on("console", lambda message: messages.append(message.text))
-    opened.on("pageerror", lambda error: messages.append(str(error)))
-    opened.on("request", lambda request: messages.append(request.url) if request.url.startswith("http") else None)
-    opened.goto((path / "report.html").as_uri())
+    opened, messages = open_page(browser, (path / "report.html").as_uri(), viewport={"width": width, "height": 800})
     assert messages == []
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert opened.locator(".chart svg:visible").count() == opened.locator(".chart").count() == 3
@@ -100,7 +84,7 @@ def test_opens_clean(browser: Any, tmp_path: Path, width: int) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium (Debian package chromium)")
+@needs_chromium
 @pytest.mark.parametrize("theme", THEMES)
 def test_everybody_can_use_the_page(browser: Any, tmp_path: Path, theme: str) -> None:
     """No rule of axe-core is broken."""
